@@ -1,0 +1,3 @@
+//! The command line `neptune`: one file per verb.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Rust core of every SDK: never blocks, spools, resumes.

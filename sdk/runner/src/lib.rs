@@ -1,0 +1,1 @@
+//! Prepares a job, runs its process tree, relays logs, obeys aborts.

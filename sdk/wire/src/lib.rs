@@ -1,0 +1,1 @@
+//! Nouns and contract v1: REST shapes, WebSocket messages, binary frames.

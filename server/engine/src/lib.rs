@@ -1,0 +1,1 @@
+//! The rules: ingest, queries, job states, access, live hub.

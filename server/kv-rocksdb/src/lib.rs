@@ -1,0 +1,1 @@
+//! Ordered bytes in RocksDB, the embedded backend.

@@ -1,0 +1,1 @@
+//! Ordered bytes: the storage trait and the in-memory reference.

@@ -1,0 +1,1 @@
+//! Tables, keys, encodings, frame log and blobs over ordered bytes.

@@ -1,0 +1,1 @@
+//! Real server, real programs, real browser.

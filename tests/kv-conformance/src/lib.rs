@@ -1,0 +1,1 @@
+//! The laws every storage backend obeys, as a test suite.

@@ -1,0 +1,1 @@
+//! The web page: jobs, live charts, logs, images.

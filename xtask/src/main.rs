@@ -1,0 +1,3 @@
+//! Set-up, builds, serve, test, bench, verify: one command each.
+
+fn main() {}
