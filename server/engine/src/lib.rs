@@ -1,1 +1,30 @@
-//! The rules: ingest, queries, job states, access, live hub.
+//! The rules of Neptune: who may do what, what a job may become, what is stored and what is answered.
+//!
+//! [`Engine`] is the one door. Every function that touches data takes a [`Grant`], which only [`access`] makes, and the
+//! present time as a value; nothing here reads a clock, draws randomness or looks at the environment.
+//!
+//! Does not know HTTP, JSON, which database lies below, or the wall clock.
+
+pub mod access;
+pub mod refused;
+
+mod blobs;
+mod channels;
+mod control;
+mod engine;
+mod ingest;
+mod jobs;
+mod live;
+mod projects;
+mod query;
+mod snapshots;
+
+pub use access::{Access, Grant};
+pub use blobs::BlobRead;
+pub use control::Control;
+pub use engine::{Engine, Stats};
+pub use ingest::{IngestEvent, IngestEvents, IngestSink, RefusedChannelWhy};
+pub use live::{LiveEvent, LivePoints, Subscription};
+pub use query::PointsPage;
+pub use refused::Refused;
+pub use snapshots::SnapshotFile;

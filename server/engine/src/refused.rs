@@ -1,0 +1,80 @@
+//! Why the engine refuses: data in fields; the transport turns each into a status and a problem in one place.
+
+use neptune_wire::{AttemptNumber, ChannelKind, ChannelName, Digest, JobRef, JobState, ProjectKey};
+
+/// Why something was not done. A refused request leaves no trace, except frames, whose points are counted as dropped.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// A field has a value that cannot be right; `wanted` says what would be.
+    #[error("{field}: {wanted}")]
+    Field { field: String, wanted: String },
+    /// No such project.
+    #[error("no project {project}")]
+    UnknownProject { project: ProjectKey },
+    /// No such job.
+    #[error("no job {job}")]
+    UnknownJob { job: JobRef },
+    /// The job has no such attempt.
+    #[error("job {job} has no attempt {attempt}")]
+    UnknownAttempt { job: JobRef, attempt: AttemptNumber },
+    /// The job has no such channel.
+    #[error("no channel {channel}")]
+    UnknownChannel { channel: ChannelName },
+    /// A frame names a number that its session never bound.
+    #[error("channel number {number} was never opened in this session")]
+    UnboundChannel { number: u32 },
+    /// The channel holds no image of that index.
+    #[error("channel {channel} has no image {index}")]
+    UnknownImage { channel: ChannelName, index: u64 },
+    /// The project refers to no such blob.
+    #[error("no blob {digest} in this project")]
+    UnknownBlob { digest: Digest },
+    /// The job has none, or the project has none of this digest.
+    #[error("no such snapshot")]
+    UnknownSnapshot,
+    /// Not in the snapshot.
+    #[error("no file {path:?} in the snapshot")]
+    UnknownFile { path: String },
+    /// Something else has this key, name or id.
+    #[error("{what} is taken: {by}")]
+    Taken { what: &'static str, by: String },
+    /// A channel of the name exists with another kind.
+    #[error("channel {channel} exists and is {exists:?}, not {asked:?}", exists = exists.as_str(), asked = asked.as_str())]
+    ChannelKindDiffers { channel: ChannelName, exists: ChannelKind, asked: ChannelKind },
+    /// Named by a job before all its blobs were uploaded.
+    #[error("the snapshot lacks {missing} of its blobs")]
+    SnapshotIncomplete { missing: usize },
+    /// The bytes are not those the address names.
+    #[error("the bytes have digest {found}, not {named}")]
+    DigestDiffers { named: Digest, found: Digest },
+    /// Not from this state.
+    #[error("job {job} is {state}, {wanted}")]
+    State { job: JobRef, state: JobState, wanted: &'static str },
+    /// A newer attempt exists.
+    #[error("attempt {attempt} was superseded by attempt {current}")]
+    Superseded { attempt: AttemptNumber, current: AttemptNumber },
+    /// Checksum or layout.
+    #[error(transparent)]
+    DamagedFrame(#[from] neptune_wire::frame::FrameError),
+    /// A message out of its place in the protocol.
+    #[error("{wanted}")]
+    Protocol { wanted: &'static str },
+    /// No token, or not a valid one.
+    #[error("a valid token is needed")]
+    Unauthorized,
+    /// The grant does not reach so far.
+    #[error("the token does not allow {what}")]
+    Forbidden { what: &'static str },
+    /// Over a limit.
+    #[error("{what} is over the limit of {limit}")]
+    TooLarge { what: &'static str, limit: u64 },
+    /// The disk is full.
+    #[error("read-only, the disk is full; writing resumes when there is space")]
+    ReadOnly,
+    /// Not written; may be sent again.
+    #[error("busy, not written; send it again")]
+    Busy,
+    /// A fault below; the log has the cause.
+    #[error("storage fault")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
