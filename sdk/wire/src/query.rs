@@ -109,6 +109,9 @@ pub enum Axis {
 }
 
 /// Envelopes, one per asked series in the asked order.
+///
+/// As [`crate::columns`]: one table per envelope, named by the channel, meta `{"job": …, "mark": …}`, the columns named
+/// as the fields of [`Envelope`], `count` and `nan` as u64, the others as f64.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Envelopes {
@@ -143,6 +146,10 @@ pub struct Envelope {
     pub count: Vec<u64>,
     /// Points whose y is NaN.
     pub nan: Vec<u64>,
+    /// Points the channel had when this was read, in all ranges, those with NaN as x included: the live points from
+    /// this index on are not in here.
+    #[serde(default)]
+    pub mark: u64,
 }
 
 /// `GET /jobs/{id}/channels/{name}/text?…`.
