@@ -18,6 +18,7 @@ mod live;
 mod projects;
 mod query;
 mod snapshots;
+pub mod step;
 
 pub use access::{Access, Grant};
 pub use blobs::BlobRead;
