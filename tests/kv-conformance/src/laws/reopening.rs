@@ -1,0 +1,52 @@
+//! Closing a store and opening it again.
+
+use neptune_kv::{Batch, Family, Key, KeyRange};
+
+use super::{count, keys, text};
+use crate::{Place, run};
+
+/// Writes, overwrites and deletes of several openings add up.
+pub fn what_was_committed_is_there_again<P: Place>(make: impl Fn() -> P) {
+    run(async {
+        let place = make();
+        let [kept, changed, gone] = [Key::state("kept"), Key::log("changed"), Key::bulk("gone")];
+        let kv = place.open().await;
+        let batch = Batch::new().put(kept.clone(), "1").put(changed.clone(), "1").put(gone.clone(), "1");
+        kv.commit(batch).await.unwrap();
+        drop(kv);
+        let kv = place.open().await;
+        assert_eq!(count(&*kv).await, 3);
+        kv.commit(Batch::new().expect(changed.clone(), "1").put(changed.clone(), "2").delete(gone))
+            .await
+            .unwrap();
+        drop(kv);
+        let kv = place.open().await;
+        assert_eq!(count(&*kv).await, 2);
+        assert_eq!(text(&*kv, &kept).await, "1");
+        assert_eq!(text(&*kv, &changed).await, "2");
+    });
+}
+
+/// A clear is as durable as a commit, and so is what is written after it.
+pub fn what_was_cleared_stays_away<P: Place>(make: impl Fn() -> P) {
+    run(async {
+        let place = make();
+        let kv = place.open().await;
+        let mut batch = Batch::new();
+        for family in Family::ALL {
+            for key in ["a", "b", "c"] {
+                batch = batch.put(Key::new(family, key), "value");
+            }
+        }
+        kv.commit(batch.clone()).await.unwrap();
+        for family in Family::ALL {
+            kv.clear(KeyRange::new(family, "a", "c")).await.unwrap();
+            kv.commit(Batch::new().put(Key::new(family, "aa"), "later")).await.unwrap();
+        }
+        drop(kv);
+        let kv = place.open().await;
+        for family in Family::ALL {
+            assert_eq!(keys(&*kv, KeyRange::all(family)).await, "aa c");
+        }
+    });
+}
