@@ -1,0 +1,266 @@
+//! Blobs: write-once bytes, named by their BLAKE3 digest.
+//!
+//! ```text
+//! ab/cd/abcd…   the bytes, under the digest in hexadecimal
+//! ```
+//!
+//! A blob is written beside its place, synced, and moved there, so a name never stands for half a blob; a leftover of a
+//! crash is a file whose name ends in `#` and a number. Writing a blob again is harmless, and heals a damaged one.
+//! Which project may see which blob is a record of the store, written after the bytes are safe.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use neptune_wire::Digest;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::{GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+
+/// Up to here a blob is gathered in memory and checked before anything is written; S3 parts are at least 5 MiB.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// All blobs of a server; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+}
+
+/// A blob being read.
+pub struct BlobRead {
+    /// Its length.
+    pub size_bytes: u64,
+    /// Its bytes.
+    pub bytes: BoxStream<'static, io::Result<Bytes>>,
+}
+
+/// Why a blob was not stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The bytes are not those the name stands for; nothing was stored.
+    #[error("the bytes have digest {found}, not {named}")]
+    DigestDiffers {
+        /// What the writer said.
+        named: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// More bytes came than allowed; nothing was stored.
+    #[error("blob of more than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The bytes stopped coming; nothing was stored.
+    #[error("the upload broke off")]
+    Source(#[source] io::Error),
+    /// No space left; nothing was stored.
+    #[error("the disk is full")]
+    DiskFull,
+    /// Any other fault of the disk or object store.
+    #[error("blob storage")]
+    Storage(#[source] object_store::Error),
+}
+
+impl From<object_store::Error> for BlobError {
+    fn from(error: object_store::Error) -> Self {
+        if is_disk_full(&error) { Self::DiskFull } else { Self::Storage(error) }
+    }
+}
+
+impl Blobs {
+    /// Opens a folder, creating it when it is missing. Every write is synced, the folder included.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Storage`] or [`BlobError::DiskFull`] when the folder cannot be made or opened.
+    pub fn open_folder(folder: &Path) -> Result<Self, BlobError> {
+        let fault = |error| object_store::Error::Generic { store: "folder", source: Box::new(error) };
+        std::fs::create_dir_all(folder).map_err(fault)?;
+        let local = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self { store: Arc::new(local) })
+    }
+
+    /// Blobs that end with the process, for tests.
+    pub fn in_memory() -> Self {
+        Self { store: Arc::new(InMemory::new()) }
+    }
+
+    /// Stores the bytes if they have this digest and are at most `limit`; answers their length once they are durable.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError`]; whatever it is, the name does not stand for these bytes afterwards unless it did before.
+    pub async fn put(
+        &self,
+        digest: &Digest,
+        mut bytes: BoxStream<'static, io::Result<Bytes>>,
+        limit: u64,
+    ) -> Result<u64, BlobError> {
+        let path = path_from_digest(digest);
+        let mut hasher = blake3::Hasher::new();
+        let (mut size_bytes, mut part) = (0, BytesMut::new());
+        let mut upload = None;
+        while let Some(piece) = bytes.next().await {
+            let written = async {
+                let piece = piece.map_err(BlobError::Source)?;
+                size_bytes += piece.len() as u64;
+                if size_bytes > limit {
+                    return Err(BlobError::TooLarge { limit });
+                }
+                hasher.update(&piece);
+                part.extend_from_slice(&piece);
+                if part.len() >= PART_BYTES {
+                    let upload = match &mut upload {
+                        Some(upload) => upload,
+                        None => upload.insert(self.store.put_multipart(&path).await?),
+                    };
+                    upload.put_part(PutPayload::from(part.split().freeze())).await?;
+                }
+                Ok(())
+            };
+            if let Err(error) = written.await {
+                return give_up(upload, error).await;
+            }
+        }
+        let found = Digest::from_bytes(*hasher.finalize().as_bytes());
+        if found != *digest {
+            return give_up(upload, BlobError::DigestDiffers { named: *digest, found }).await;
+        }
+        match upload {
+            None => self.store.put(&path, PutPayload::from(part.freeze())).await.map(drop)?,
+            Some(mut upload) => {
+                let finished = async {
+                    if !part.is_empty() {
+                        upload.put_part(PutPayload::from(part.freeze())).await?;
+                    }
+                    upload.complete().await
+                };
+                if let Err(error) = finished.await {
+                    return give_up(Some(upload), error.into()).await;
+                }
+            }
+        }
+        Ok(size_bytes)
+    }
+
+    /// Reads a blob; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Storage`] for a fault other than absence.
+    pub async fn find(&self, digest: &Digest) -> Result<Option<BlobRead>, BlobError> {
+        match self.store.get(&path_from_digest(digest)).await {
+            Ok(found) => Ok(Some(read_from_get(found))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads a whole blob that is known to be small; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Storage`] for a fault other than absence; [`BlobError::TooLarge`] over `limit`.
+    pub async fn find_whole(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, BlobError> {
+        match self.store.get(&path_from_digest(digest)).await {
+            Ok(found) if found.meta.size > limit => Err(BlobError::TooLarge { limit }),
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn path_from_digest(digest: &Digest) -> object_store::path::Path {
+    let hex = digest.to_string();
+    object_store::path::Path::from_iter([&hex[..2], &hex[2..4], &hex[..]])
+}
+
+fn read_from_get(found: GetResult) -> BlobRead {
+    let size_bytes = found.meta.size;
+    let bytes = found.into_stream().map(|piece| piece.map_err(io::Error::other)).boxed();
+    BlobRead { size_bytes, bytes }
+}
+
+async fn give_up(upload: Option<Box<dyn MultipartUpload>>, error: BlobError) -> Result<u64, BlobError> {
+    if let Some(mut upload) = upload {
+        // Whether the leftover could be removed changes nothing: its name stands for no blob.
+        let _ = upload.abort().await;
+    }
+    Err(error)
+}
+
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let full =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    if error.downcast_ref::<io::Error>().is_some_and(full) {
+        return true;
+    }
+    error.source().is_some_and(is_disk_full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(bytes: &[u8], size: usize) -> BoxStream<'static, io::Result<Bytes>> {
+        let pieces: Vec<_> = bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        futures::stream::iter(pieces).boxed()
+    }
+
+    fn digest(bytes: &[u8]) -> Digest {
+        Digest::from_bytes(*blake3::hash(bytes).as_bytes())
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.extend(files(&path));
+            } else {
+                found.push(path.file_name().unwrap().to_string_lossy().into_owned());
+            }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn small_and_large_blobs_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open_folder(folder.path()).unwrap();
+        for size in [0, 1, 1000, PART_BYTES - 1, PART_BYTES, 2 * PART_BYTES + 3] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
+            let name = digest(&bytes);
+            assert!(blobs.find(&name).await.unwrap().is_none());
+            for _twice in 0..2 {
+                assert_eq!(blobs.put(&name, pieces(&bytes, 700_001), u64::MAX).await.unwrap(), size as u64);
+                assert_eq!(blobs.find_whole(&name, u64::MAX).await.unwrap().unwrap(), bytes);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_bytes_leave_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open_folder(folder.path()).unwrap();
+        for size in [10, 2 * PART_BYTES] {
+            let bytes = vec![7; size];
+            let wrong = Digest::from_bytes([1; 32]);
+            let refused = blobs.put(&wrong, pieces(&bytes, 100_000), u64::MAX).await;
+            assert!(matches!(refused, Err(BlobError::DigestDiffers { named, .. }) if named == wrong));
+            let refused = blobs.put(&digest(&bytes), pieces(&bytes, 100_000), size as u64 - 1).await;
+            assert!(matches!(refused, Err(BlobError::TooLarge { .. })));
+            let broken =
+                pieces(&bytes, 100_000).chain(futures::stream::iter([Err(io::Error::other("gone"))]));
+            let refused = blobs.put(&digest(&bytes), broken.boxed(), u64::MAX).await;
+            assert!(matches!(refused, Err(BlobError::Source(_))));
+            assert!(blobs.find(&digest(&bytes)).await.unwrap().is_none());
+        }
+        assert_eq!(files(folder.path()), Vec::<String>::new());
+    }
+}
