@@ -34,6 +34,36 @@ impl Place {
         Ok(Self { root, target, logs })
     }
 
+    /// The place of this source file's own clone, for tests that read the repository.
+    #[cfg(test)]
+    pub(crate) fn of_this_source() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        Self { logs: target.join("xtask-logs"), root, target }
+    }
+
+    /// The project's Python environment, in the clone.
+    pub(crate) fn venv(&self) -> PathBuf {
+        self.root.join(".venv")
+    }
+
+    /// A program of the Python environment.
+    pub(crate) fn venv_program(&self, name: &str) -> PathBuf {
+        self.venv().join("bin").join(name)
+    }
+
+    /// A program that cargo built in the release profile.
+    pub(crate) fn built(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
+    /// A cargo command in the clone, in the environment a person's own shell would give it.
+    pub(crate) fn cargo(&self, verb: &str) -> Command {
+        let mut command = self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.arg(verb).env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
+
     /// Any command in the clone, without what `cargo run` added for this program.
     ///
     /// Left alone, those variables would make build scripts run again each time a person's own `cargo build` and ours

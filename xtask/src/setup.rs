@@ -1,18 +1,66 @@
 //! `cargo xtask setup`: everything that serving and testing need, each thing only if it is missing.
+//!
+//! ```text
+//! building    Debian packages, ccache links, npm packages, the compiler for WebAssembly, .venv
+//! serving     building, then: web page -> server (embeds it) and command line -> Python module, programs into .venv
+//! testing     building, then: a browser, Python packages
+//! ```
+//!
+//! What is done is skipped; all of it together, with nothing to do, takes less than two seconds.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::debian;
 use crate::place::{Place, program};
 use crate::stamp::Fingerprint;
-use crate::step;
 use crate::wasm_toolchain::{self, Kind, WasmToolchain};
+use crate::{debian, native, python, step, web};
+
+/// What RocksDB is compiled with: its C++ by g++, the bindings to it through libclang; ccache keeps the result.
+const BUILD_PACKAGES: [&str; 4] = ["g++", "clang", "libclang-dev", "ccache"];
+/// The browser of the tests, and letters for it to draw.
+const TEST_PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+
+/// Installs what every build needs.
+pub(crate) fn building(place: &Place) -> Result<WasmToolchain> {
+    debian::install(place, "RocksDB is compiled with it", &BUILD_PACKAGES)?;
+    ccache(place)?;
+    npm(place)?;
+    let wasm = wasm(place)?;
+    if !place.venv().is_dir()
+        && step::read(place.command("python3").args(["-c", "import ensurepip"])).is_err()
+    {
+        debian::install(place, "Python makes .venv with it", &["python3-venv"])?;
+    }
+    python::environment(place)?;
+    Ok(wasm)
+}
+
+/// Builds and installs what a person runs.
+pub(crate) fn serving(place: &Place) -> Result<()> {
+    let wasm = building(place)?;
+    web::build(place, &wasm)?;
+    native::build(place)?;
+    python::module(place)?;
+    python::programs(place)
+}
+
+/// Installs what tests and checks need beyond that.
+pub(crate) fn testing(place: &Place) -> Result<WasmToolchain> {
+    let wasm = building(place)?;
+    debian::install(place, "the tests look at the page with a real browser", &TEST_PACKAGES)?;
+    python::install(
+        place,
+        "tests/requirements.txt",
+        "test runner, linters, and what the examples compute with",
+    )?;
+    Ok(wasm)
+}
 
 /// Finds a compiler for WebAssembly, installing one if there is none: rustup's target first, then Debian's packages.
-pub(crate) fn wasm(place: &Place) -> Result<WasmToolchain> {
+fn wasm(place: &Place) -> Result<WasmToolchain> {
     // Where rustup could not add the target once, it is not asked each time again.
     let choice = place.target.join("wasm-toolchain");
     let forced = Kind::forced()?;
@@ -76,7 +124,7 @@ fn install_wasm(place: &Place, kind: Kind) -> Result<()> {
 }
 
 /// Installs the web page's npm packages by its lock file.
-pub(crate) fn npm(place: &Place) -> Result<()> {
+fn npm(place: &Place) -> Result<()> {
     let ui = place.root.join("web-ui");
     let stamp = ui.join("node_modules/.stamp");
     let (same, text) = Fingerprint::default().path(&ui.join("package-lock.json"))?.compare(&stamp);
@@ -92,7 +140,7 @@ pub(crate) fn npm(place: &Place) -> Result<()> {
 }
 
 /// Lets the compilers be found through ccache where it is installed, so that C++ is compiled once per machine.
-pub(crate) fn ccache(place: &Place) -> Result<()> {
+fn ccache(place: &Place) -> Result<()> {
     let folder = place.ccache_folder();
     let ccache: Option<PathBuf> = program("ccache");
     let Some(ccache) = ccache else {

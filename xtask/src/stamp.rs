@@ -13,6 +13,12 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// Adds a value that the step depends on.
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        text.hash(&mut self.hasher);
+        self
+    }
+
     /// Adds a file, or every file below a folder, by name and content. Something that is not there counts as empty.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub(crate) struct Outcome {
 ///
 /// If it cannot start or ends with another status than 0; the end of its log is printed then.
 pub(crate) fn run(place: &Place, title: &str, why: &str, command: &mut Command) -> Result<Duration> {
-    let outcome = observe(place, title, why, command)?;
+    let outcome = observe(place, title, why, command, Duration::MAX)?;
     if outcome.status.success() {
         say(&format!("  {title}: done in {}", seconds(outcome.took)));
         return Ok(outcome.took);
@@ -51,16 +51,22 @@ pub(crate) fn run(place: &Place, title: &str, why: &str, command: &mut Command) 
     bail!("{title} ended with {}; the whole log is {}", outcome.status, outcome.log.display());
 }
 
-/// Runs a command as one step and leaves the judgement to the caller.
+/// Runs a command as one step, for `limit` at most, and leaves the judgement to the caller.
 ///
 /// # Errors
 ///
 /// If it cannot start.
-pub(crate) fn observe(place: &Place, title: &str, why: &str, command: &mut Command) -> Result<Outcome> {
+pub(crate) fn observe(
+    place: &Place,
+    title: &str,
+    why: &str,
+    command: &mut Command,
+    limit: Duration,
+) -> Result<Outcome> {
     say(&if why.is_empty() { format!("- {title}") } else { format!("- {title}: {why}") });
     let log = place.logs.join(format!("{}.log", file_name(title)));
     let file = File::create(&log).with_context(|| format!("{}", log.display()))?;
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?);
 
     let started = Instant::now();
     let name = command.get_program().to_string_lossy().into_owned();
@@ -74,7 +80,10 @@ pub(crate) fn observe(place: &Place, title: &str, why: &str, command: &mut Comma
         // Short steps end without waiting for a whole redraw.
         thread::sleep(REDRAW.min(started.elapsed() / 8 + Duration::from_millis(5)));
         let took = started.elapsed();
-        if terminal {
+        if took > limit {
+            child.kill()?;
+            let _ = writeln!(&file, "\nended by xtask: it took longer than {}", seconds(limit));
+        } else if terminal {
             draw(took, &last_line(&log));
         } else if took - said >= HEARTBEAT {
             said = took;
@@ -85,6 +94,20 @@ pub(crate) fn observe(place: &Place, title: &str, why: &str, command: &mut Comma
         let _ = write!(stderr(), "\r\x1b[2K");
     }
     Ok(Outcome { status, log, took: started.elapsed() })
+}
+
+/// Runs a quick command and answers what it printed, without spaces around it.
+///
+/// # Errors
+///
+/// If it cannot start or ends with another status than 0; the message holds what it said.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let name = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
+    if !output.status.success() {
+        bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Prints the end of a log between two marks.

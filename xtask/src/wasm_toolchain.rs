@@ -128,6 +128,14 @@ impl WasmToolchain {
             }
         }
     }
+
+    /// Whether this compiler's cargo has clippy.
+    pub(crate) fn has_clippy(&self) -> bool {
+        match self.kind {
+            Kind::Rustup => true,
+            Kind::Debian => Path::new("/usr/bin/cargo-clippy").exists(),
+        }
+    }
 }
 
 /// The linker for Debian's compiler: rustup's `rust-lld`, which is as new as the compiler, or Debian's own.

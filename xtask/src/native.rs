@@ -1,0 +1,56 @@
+//! The server and the command line, built in the release profile.
+//!
+//! Every cargo call that builds or checks them takes the same [`SELECTION`]: features are unified over the selected
+//! packages, so another selection would compile the libraries once more, RocksDB's C++ among them.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::place::Place;
+use crate::step;
+
+/// The packages of every native build. `neptune-python` is built by maturin, `xtask` by cargo's alias.
+pub(crate) const SELECTION: [&str; 5] = ["--workspace", "--exclude", "neptune-python", "--exclude", "xtask"];
+
+/// The programs a person runs.
+pub(crate) const PROGRAMS: [&str; 2] = ["neptune", "neptune-server"];
+
+/// Builds the server (which embeds `web-ui/dist`) and the command line.
+pub(crate) fn build(place: &Place) -> Result<()> {
+    let mut cargo = cargo(place, "build");
+    for program in PROGRAMS {
+        cargo.args(["--bin", program]);
+    }
+    announce_rocksdb(place);
+    step::run(place, "build the server and the command line", "release profile", &mut cargo)?;
+    Ok(())
+}
+
+/// A cargo command over the selection, release profile, lock file as it is.
+pub(crate) fn cargo(place: &Place, verb: &str) -> Command {
+    let mut cargo = place.cargo(verb);
+    cargo.args(["--release", "--locked"]).args(SELECTION);
+    cargo
+}
+
+/// Says what takes so long before it does, if RocksDB was never built in this target folder.
+pub(crate) fn announce_rocksdb(place: &Place) {
+    let built = fs::read_dir(place.target.join("release/build")).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            entry.file_name().to_string_lossy().starts_with("librocksdb-sys-")
+                && entry.path().join("out/librocksdb.a").is_file()
+        })
+    });
+    if !built {
+        let once = if place.ccache_folder().is_dir() {
+            "ccache keeps it for every clone"
+        } else {
+            "once per target folder"
+        };
+        step::say(&format!(
+            "  RocksDB is compiled first: about 24 minutes on two cores ({once}); everything else takes a few minutes"
+        ));
+    }
+}
