@@ -12,6 +12,7 @@ mod blobs;
 mod channels;
 mod control;
 mod engine;
+mod envelope;
 mod ingest;
 mod jobs;
 mod live;

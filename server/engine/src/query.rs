@@ -31,7 +31,7 @@ impl Engine {
         todo!("query")
     }
 
-    /// Envelopes of numeric channels, in the asked order.
+    /// Envelopes of numeric channels, in the asked order; the computation is `crate::envelope::envelope`.
     pub async fn read_envelopes(
         &self,
         _grant: &Grant,

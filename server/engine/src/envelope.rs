@@ -1,0 +1,238 @@
+//! Envelopes by scanning: the exact first, last, min, max, count and NaN count of every bucket.
+//!
+//! Cost: one pass over the points, O(buckets) memory, whatever their order. "First" and "last" go by (key, arrival),
+//! where the key is the point's x, time or index. Points whose key is NaN are in no bucket; infinite keys fall into the
+//! first or last one. Buckets are even cuts of the asked range, or of the finite keys when the range is open.
+
+use neptune_wire::query::Axis;
+
+/// Points in order of arrival, as columns of equal length.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    pub(crate) x: &'a [f64],
+    pub(crate) y: &'a [f64],
+    pub(crate) time: &'a [i64],
+}
+
+/// The part of the axis that is asked for, both ends inclusive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    pub(crate) axis: Axis,
+    pub(crate) from: Option<f64>,
+    pub(crate) to: Option<f64>,
+    pub(crate) buckets: u32,
+}
+
+/// One bucket that holds at least one point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bucket {
+    pub(crate) key_first: f64,
+    pub(crate) key_last: f64,
+    pub(crate) first: f64,
+    pub(crate) last: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) count: u64,
+    pub(crate) nan: u64,
+    /// Keys of `first` and `last`, which differ from the bucket's own where y is NaN.
+    first_key: f64,
+    last_key: f64,
+}
+
+impl Bucket {
+    const EMPTY: Self = Self {
+        key_first: f64::INFINITY,
+        key_last: f64::NEG_INFINITY,
+        first: f64::NAN,
+        last: f64::NAN,
+        min: f64::NAN,
+        max: f64::NAN,
+        count: 0,
+        nan: 0,
+        first_key: f64::NAN,
+        last_key: f64::NAN,
+    };
+
+    /// Adds a point that arrived after all points added so far.
+    fn add(&mut self, key: f64, y: f64) {
+        self.key_first = self.key_first.min(key);
+        self.key_last = self.key_last.max(key);
+        self.count += 1;
+        if y.is_nan() {
+            self.nan += 1;
+            return;
+        }
+        // A comparison with the NaN of an empty bucket is false, so the first value always goes in.
+        if !(key >= self.first_key) {
+            (self.first, self.first_key) = (y, key);
+        }
+        if !(key < self.last_key) {
+            (self.last, self.last_key) = (y, key);
+        }
+        self.min = self.min.min(y);
+        self.max = self.max.max(y);
+    }
+}
+
+/// Cuts the points into at most `cut.buckets` buckets, ordered by key; empty ones are left out.
+pub(crate) fn envelope(points: Columns<'_>, cut: Cut) -> Vec<Bucket> {
+    match cut.axis {
+        Axis::X => fold(points.x.iter().copied().zip(points.y.iter().copied()), cut),
+        Axis::Time => fold(points.time.iter().map(|time| *time as f64).zip(points.y.iter().copied()), cut),
+        Axis::Index => fold((0..points.y.len()).map(|index| index as f64).zip(points.y.iter().copied()), cut),
+    }
+}
+
+fn fold(points: impl Iterator<Item = (f64, f64)> + Clone, cut: Cut) -> Vec<Bucket> {
+    let from = cut.from.unwrap_or(f64::NEG_INFINITY);
+    let to = cut.to.unwrap_or(f64::INFINITY);
+    let asked = points.filter(move |(key, _)| *key >= from && *key <= to);
+    let finite = |low: f64, high: f64, key: f64| {
+        if key.is_finite() { (low.min(key), high.max(key)) } else { (low, high) }
+    };
+    let (low, high) = match (from.is_finite(), to.is_finite()) {
+        (true, true) => (from, to),
+        (from_is_given, to_is_given) => {
+            let (low, high) = asked
+                .clone()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (key, _)| finite(low, high, key));
+            (if from_is_given { from } else { low }, if to_is_given { to } else { high })
+        }
+    };
+    let scale = Scale::new(low, high, cut.buckets.max(1) as usize);
+    let mut buckets = vec![Bucket::EMPTY; scale.buckets];
+    for (key, y) in asked {
+        buckets[scale.bucket(key)].add(key, y);
+    }
+    buckets.retain(|bucket| bucket.count > 0);
+    buckets
+}
+
+/// Maps keys to buckets, never decreasing.
+struct Scale {
+    half_low: f64,
+    half_span: f64,
+    buckets: usize,
+}
+
+impl Scale {
+    fn new(low: f64, high: f64, buckets: usize) -> Self {
+        // Halves, so that a span over the whole range of f64 does not overflow.
+        let (half_low, half_span) = (low / 2.0, high / 2.0 - low / 2.0);
+        let buckets = if half_span > 0.0 { buckets } else { 1 };
+        Self { half_low, half_span, buckets }
+    }
+
+    fn bucket(&self, key: f64) -> usize {
+        if self.buckets == 1 {
+            return 0;
+        }
+        let part = (key / 2.0 - self.half_low) / self.half_span;
+        // The cast saturates: below 0 (and -inf) is bucket 0, +inf the last.
+        ((part * self.buckets as f64) as usize).min(self.buckets - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn nasty() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            4 => (-50i32..50).prop_map(|i| f64::from(i) / 4.0),
+            1 => any::<f64>(),
+            1 => Just(f64::NAN),
+            1 => Just(f64::INFINITY),
+            1 => Just(f64::NEG_INFINITY),
+            1 => Just(f64::MAX),
+            1 => Just(-0.0),
+        ]
+    }
+
+    fn axis() -> impl Strategy<Value = Axis> {
+        prop_oneof![Just(Axis::X), Just(Axis::Time), Just(Axis::Index)]
+    }
+
+    /// The points of the range in order of (key, arrival), by the plainest means.
+    fn sorted(keys: &[f64], y: &[f64], cut: &Cut) -> Vec<(f64, f64)> {
+        let mut points: Vec<(f64, f64)> = keys.iter().copied().zip(y.iter().copied()).collect();
+        points.retain(|(key, _)| {
+            !key.is_nan() && cut.from.is_none_or(|from| *key >= from) && cut.to.is_none_or(|to| *key <= to)
+        });
+        points.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap());
+        points
+    }
+
+    fn same(a: f64, b: f64) -> bool {
+        a == b || a.is_nan() && b.is_nan()
+    }
+
+    proptest! {
+        #[test]
+        fn every_bucket_is_exact_for_the_span_it_covers(
+            points in prop::collection::vec((nasty(), nasty(), -5i64..5), 0..60),
+            buckets in 1u32..20,
+            axis in axis(),
+            from in prop::option::of(nasty().prop_filter("a range is no NaN", |x| !x.is_nan())),
+            to in prop::option::of(nasty().prop_filter("a range is no NaN", |x| !x.is_nan())),
+        ) {
+            let x: Vec<f64> = points.iter().map(|point| point.0).collect();
+            let y: Vec<f64> = points.iter().map(|point| point.1).collect();
+            let time: Vec<i64> = points.iter().map(|point| point.2).collect();
+            let keys: Vec<f64> = match axis {
+                Axis::X => x.clone(),
+                Axis::Time => time.iter().map(|time| *time as f64).collect(),
+                Axis::Index => (0..y.len()).map(|i| i as f64).collect(),
+            };
+            let cut = Cut { axis, from, to, buckets };
+            let found = envelope(Columns { x: &x, y: &y, time: &time }, cut);
+            prop_assert!(found.len() <= buckets as usize);
+            let mut rest = &sorted(&keys, &y, &cut)[..];
+            for bucket in &found {
+                // Buckets follow each other in order of key, and together they hold every point of the range.
+                let (points, later) = rest.split_at(bucket.count as usize);
+                rest = later;
+                prop_assert!(later.first().is_none_or(|point| point.0 > bucket.key_last));
+                prop_assert!(same(points[0].0, bucket.key_first) && same(points[points.len() - 1].0, bucket.key_last));
+                let values: Vec<f64> = points.iter().map(|point| point.1).filter(|y| !y.is_nan()).collect();
+                prop_assert_eq!(bucket.nan as usize, points.len() - values.len());
+                prop_assert!(same(bucket.first, values.first().copied().unwrap_or(f64::NAN)));
+                prop_assert!(same(bucket.last, values.last().copied().unwrap_or(f64::NAN)));
+                prop_assert!(same(bucket.min, values.iter().copied().fold(f64::NAN, f64::min)));
+                prop_assert!(same(bucket.max, values.iter().copied().fold(f64::NAN, f64::max)));
+            }
+            prop_assert!(rest.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_spike_survives_any_number_of_buckets() {
+        let x: Vec<f64> = (0..100_000).map(f64::from).collect();
+        let time = vec![0; x.len()];
+        let mut y = vec![0.5; x.len()];
+        y[77_777] = 1e9;
+        for buckets in [1, 7, 1000, 10_000] {
+            let found = envelope(
+                Columns { x: &x, y: &y, time: &time },
+                Cut { axis: Axis::X, from: None, to: None, buckets },
+            );
+            assert_eq!(found.len(), buckets as usize);
+            let spikes: Vec<_> = found.iter().filter(|bucket| bucket.max == 1e9).collect();
+            assert!(
+                matches!(spikes[..], [bucket] if bucket.key_first <= 77_777.0 && bucket.key_last >= 77_777.0)
+            );
+        }
+    }
+
+    #[test]
+    fn one_point_is_one_bucket_and_none_are_none() {
+        let cut = Cut { axis: Axis::X, from: None, to: None, buckets: 100 };
+        assert_eq!(envelope(Columns { x: &[], y: &[], time: &[] }, cut), []);
+        assert_eq!(envelope(Columns { x: &[f64::NAN], y: &[1.0], time: &[0] }, cut), []);
+        let found = envelope(Columns { x: &[3.0], y: &[f64::NAN], time: &[0] }, cut);
+        assert!(matches!(found[..], [Bucket { key_first: 3.0, key_last: 3.0, count: 1, nan: 1, .. }]));
+        assert!(found[0].min.is_nan());
+    }
+}
