@@ -1,5 +1,6 @@
 //! `cargo xtask bench …`: builds the server and `neptune-bench`, and runs the latter with these arguments.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +10,7 @@ use crate::serve::in_venv;
 use crate::{native, setup, step};
 
 /// Builds, then becomes the benchmark; what it prints is the result.
-pub(crate) fn run(place: &Place, arguments: Vec<String>) -> Result<()> {
+pub(crate) fn run(place: &Place, arguments: impl Iterator<Item = OsString>) -> Result<()> {
     setup::serving(place)?;
     let mut cargo = native::cargo(place, "build");
     step::run(place, "build the benchmark", "release profile", cargo.args(["--bin", "neptune-bench"]))?;

@@ -13,6 +13,7 @@ mod place;
 mod python;
 mod report;
 mod serve;
+mod server;
 mod setup;
 mod stamp;
 mod step;
@@ -67,11 +68,8 @@ fn run(mut arguments: Parser) -> Result<bool> {
     };
     let place = Place::find()?;
     match verb.as_str() {
-        "serve" => {
-            let rest = rest(&mut arguments)?;
-            serve::run(&place, &serve::Options::read(rest.into_iter(), &place.root)?)?;
-        }
-        "bench" => bench::run(&place, rest(&mut arguments)?)?,
+        "serve" => serve::run(&place, &serve::Options::read(arguments.raw_args()?, &place.root)?)?,
+        "bench" => bench::run(&place, arguments.raw_args()?)?,
         "test" => {
             let mut options = test::Options::default();
             while let Some(argument) = arguments.next()? {
@@ -104,11 +102,6 @@ fn run(mut arguments: Parser) -> Result<bool> {
         other => bail!("there is no command \"{other}\"\n\n{USAGE}"),
     }
     Ok(true)
-}
-
-/// The arguments that are another program's, as they are.
-fn rest(arguments: &mut Parser) -> Result<Vec<String>> {
-    arguments.raw_args()?.map(|argument| argument.string().map_err(Into::into)).collect()
 }
 
 fn nothing_more(arguments: &mut Parser) -> Result<()> {

@@ -25,15 +25,10 @@ const TEST_PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
 
 /// Installs what every build needs.
 pub(crate) fn building(place: &Place) -> Result<WasmToolchain> {
-    debian::install(place, "RocksDB is compiled with it", &BUILD_PACKAGES)?;
+    debian::install(place, "the builds need it", &build_packages(place))?;
     ccache(place)?;
     npm(place)?;
     let wasm = wasm(place)?;
-    if !place.venv().is_dir()
-        && step::read(place.command("python3").args(["-c", "import ensurepip"])).is_err()
-    {
-        debian::install(place, "Python makes .venv with it", &["python3-venv"])?;
-    }
     python::environment(place)?;
     Ok(wasm)
 }
@@ -47,16 +42,33 @@ pub(crate) fn serving(place: &Place) -> Result<()> {
     python::programs(place)
 }
 
-/// Installs what tests and checks need beyond that.
+/// Installs what every build, test and check needs.
 pub(crate) fn testing(place: &Place) -> Result<WasmToolchain> {
+    // All in one, so that a person without root is told one command and not one after the other.
+    let packages = [build_packages(place), TEST_PACKAGES.into()].concat();
+    debian::install(
+        place,
+        "the builds, and the tests that look at the page with a real browser, need it",
+        &packages,
+    )?;
     let wasm = building(place)?;
-    debian::install(place, "the tests look at the page with a real browser", &TEST_PACKAGES)?;
     python::install(
         place,
         "tests/requirements.txt",
         "test runner, linters, and what the examples compute with",
     )?;
     Ok(wasm)
+}
+
+fn build_packages(place: &Place) -> Vec<&'static str> {
+    let mut packages = Vec::from(BUILD_PACKAGES);
+    // Debian's Python comes without what makes environments; other Pythons have it.
+    if !place.venv().is_dir()
+        && step::read(place.command("python3").args(["-c", "import ensurepip"])).is_err()
+    {
+        packages.push("python3-venv");
+    }
+    packages
 }
 
 /// Finds a compiler for WebAssembly, installing one if there is none: rustup's target first, then Debian's packages.

@@ -3,7 +3,7 @@
 //! ```text
 //! Rust       each test program of the workspace and of xtask, release profile; then the documentation's examples
 //! Python     sdk/python/tests, and tests/end-to-end/*.py where there are any, by pytest in .venv
-//! examples   each folder of examples/ that names its quick arguments, against a fresh server, ended by `succeeded`
+//! examples   each folder of examples/ as its README starts it, against a fresh server; it must end well
 //! ```
 //!
 //! A suite's output is shown only if it fails. `--long` sets `NEPTUNE_TEST_LONG=1`: the same tests with full counts,
@@ -15,6 +15,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -22,6 +23,7 @@ use anyhow::{Context as _, Result};
 use crate::place::{Place, program};
 use crate::report::{Report, Row};
 use crate::serve::in_venv;
+use crate::server::{POLL, Server};
 use crate::{native, setup, step};
 
 /// A quick suite that takes longer hangs. The whole quick tier has 30 minutes.
@@ -59,26 +61,26 @@ impl Tests<'_> {
     fn all(&mut self) -> Result<()> {
         setup::testing(self.place)?;
         setup::serving(self.place)?;
-        for selection in [&native::SELECTION[..], &["--package", "xtask"]] {
-            for program in self.compile(selection)? {
-                self.rust(&program)?;
-            }
+        // Everything else that some test may start or load.
+        step::run(self.place, "build the rest", "what tests start", &mut native::cargo(self.place, "build"))?;
+        let mut programs = self.compile("compile the tests", &native::SELECTION)?;
+        programs.extend(self.compile("compile the tests of xtask", &["--package", "xtask"])?);
+        for program in programs {
+            self.rust(&program)?;
         }
         self.documentation()?;
         self.pytest("sdk/python/tests")?;
         self.pytest("tests/end-to-end")?;
-        Ok(())
+        self.examples()
     }
 
     /// Compiles the test programs of a selection and answers where they are.
-    fn compile(&self, selection: &[&str]) -> Result<Vec<Program>> {
+    fn compile(&self, title: &str, selection: &[&str]) -> Result<Vec<Program>> {
         let cargo = || {
             let mut cargo = self.place.cargo("test");
             cargo.args(["--release", "--locked", "--no-run"]).args(selection);
             cargo
         };
-        let title = format!("compile the tests of {}", selection[selection.len().min(2) - 1]);
-        let title = if selection[0] == "--workspace" { "compile the tests" } else { &title };
         step::run(self.place, title, "release profile", &mut cargo())?;
         // Everything is compiled now; asked again, cargo lists it at once.
         let list = step::read(cargo().args(["--message-format", "json", "--quiet"]))?;
@@ -125,6 +127,38 @@ impl Tests<'_> {
         self.suite(folder, &mut command, |_| counts_of_pytest(&fs::read_to_string(&report).ok()?))
     }
 
+    /// Each example is one test: it ends well, and the server that took it stops well.
+    fn examples(&mut self) -> Result<()> {
+        let folders = fs::read_dir(self.place.root.join("examples")).into_iter().flatten().flatten();
+        let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
+        folders.retain(|folder| folder.join("main.py").is_file());
+        folders.sort();
+        for folder in folders {
+            let title = format!("examples/{}", folder.file_name().unwrap_or_default().to_string_lossy());
+            if self.options.filter.as_ref().is_some_and(|filter| !title.contains(filter.as_str())) {
+                continue;
+            }
+            let data = self.place.target.join("xtask-example-data");
+            let _ = fs::remove_dir_all(&data);
+            let mut server = Server::start(
+                self.place,
+                "example-server",
+                &data,
+                &["--listen".into(), "127.0.0.1:0".into()],
+            )?;
+            let url = server.wait_until_ready(|| {
+                thread::sleep(POLL);
+                false
+            })?;
+            let mut command = self.environment(self.place.command(self.place.venv_program("neptune")));
+            command.current_dir(&folder).args(["run", "main.py", "--config", "config.yaml"]);
+            command.env("NEPTUNE_URL", url.unwrap_or_default());
+            self.suite(&title, &mut command, |_| None)?;
+            server.stop()?;
+        }
+        Ok(())
+    }
+
     /// Runs one suite and adds its row; a suite that ends badly without a failed test counts as one.
     fn suite(
         &mut self,
@@ -144,6 +178,12 @@ impl Tests<'_> {
             step::print_tail(&outcome.log);
             counts.failed = counts.failed.max(1);
         }
+        step::say(&format!(
+            "  {} passed, {} failed in {}",
+            counts.passed,
+            counts.failed,
+            step::seconds(outcome.took)
+        ));
         if counts != Counts::default() {
             self.report.push(Row {
                 name: title.to_owned(),
