@@ -1,0 +1,60 @@
+//! A writer in one process: what callers share with the background thread, and the way to a forked child's own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use once_cell::race::OnceBox;
+
+use super::shared::Shared;
+use super::{Flushed, WriterSettings};
+use crate::fork;
+
+/// One process's writer.
+pub(super) struct Inner {
+    /// Of the process that made it.
+    generation: u64,
+    pub(super) shared: Arc<Shared>,
+    /// This writer in a forked child, set by that child. Lock-free: another thread of the parent may have been anywhere.
+    successor: OnceBox<Arc<Inner>>,
+}
+
+impl Inner {
+    pub(super) fn open(settings: WriterSettings) -> Arc<Self> {
+        fork::watch();
+        let shared = Arc::new(Shared::new(settings));
+        Arc::new(Self { generation: fork::generation(), shared, successor: OnceBox::new() })
+    }
+
+    /// This process's own; made now in a forked child that uses it for the first time.
+    pub(super) fn current(inner: &Arc<Self>) -> &Arc<Self> {
+        let mut inner = inner;
+        while inner.generation != fork::generation() {
+            inner = inner.successor.get_or_init(|| {
+                let mut settings = inner.shared.settings.clone();
+                settings.notices = settings.notices.afresh();
+                Box::new(Self::open(settings))
+            });
+        }
+        inner
+    }
+
+    /// This process's own, if it was ever used here.
+    pub(super) fn existing(inner: &Arc<Self>) -> Option<&Arc<Self>> {
+        let mut inner = inner;
+        while inner.generation != fork::generation() {
+            inner = inner.successor.get()?;
+        }
+        Some(inner)
+    }
+
+    pub(super) fn close(&self, within: Duration) -> Flushed {
+        self.shared.close(within)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
