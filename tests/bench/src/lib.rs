@@ -1,1 +1,0 @@
-//! The rows of the speed targets, measured.
