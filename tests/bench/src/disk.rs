@@ -11,7 +11,7 @@ const SPAN: Duration = Duration::from_secs(2);
 
 /// Synced appends of the bare disk.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Disk {
+pub(crate) struct Disk {
     /// Appends of 256 KiB, each followed by fdatasync.
     pub synced_mb_per_sec: f64,
     /// Median time of a 4 KiB append and its fdatasync.
@@ -19,7 +19,7 @@ pub struct Disk {
 }
 
 /// Measures the folder in which the rows' servers keep their data.
-pub fn measure() -> Result<Disk> {
+pub(crate) fn measure() -> Result<Disk> {
     let mut file = tempfile::tempfile_in(std::env::temp_dir())?;
     let big = append_for(&mut file, &[7; 256 * 1024])?;
     let small = append_for(&mut file, &[7; 4096])?;

@@ -10,7 +10,7 @@ use neptune_wire::{AttemptNumber, CreateJob, CreateProject, Job, ProjectKey};
 use tempfile::TempDir;
 
 /// A running server on an empty folder.
-pub struct Bench {
+pub(crate) struct Bench {
     /// The process.
     pub server: Server,
     /// Requests to it.
@@ -19,7 +19,7 @@ pub struct Bench {
 }
 
 /// A job that a writer may fill.
-pub struct OpenJob {
+pub(crate) struct OpenJob {
     /// As created.
     pub job: Job,
     attempt: AttemptNumber,
@@ -28,7 +28,7 @@ pub struct OpenJob {
 
 impl Bench {
     /// Starts a server on a fresh folder.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let server = Server::start(folder.path(), ServerOptions::default())?;
         let rest = Blocking::new(Rest::new(Access { url: server.url().into(), token: None })?)?;
@@ -38,7 +38,7 @@ impl Bench {
     }
 
     /// Creates a job and claims it.
-    pub fn open_job(&self, name: &str) -> Result<OpenJob> {
+    pub(crate) fn open_job(&self, name: &str) -> Result<OpenJob> {
         let create: CreateJob = serde_json::from_value(serde_json::json!({
             "uid": new_job_uid(), "project": "BENCH", "name": name,
         }))?;
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     /// Opens a writer of the job.
-    pub fn writer(&self, open: &OpenJob) -> Writer {
+    pub(crate) fn writer(&self, open: &OpenJob) -> Writer {
         let access = Access { url: self.server.url().into(), token: Some(open.token.clone()) };
         let spool = self.folder.path().join("spool").join(open.job.uid.to_string());
         Writer::open(WriterSettings::new(open.job.uid.into(), open.attempt, Some(access), spool))
@@ -57,14 +57,14 @@ impl Bench {
 }
 
 /// Waits until everything sent so far is on the server's disk.
-pub fn settle(writer: &Writer) -> Result<()> {
+pub(crate) fn settle(writer: &Writer) -> Result<()> {
     let flushed = writer.flush(Duration::from_secs(120));
     ensure!(flushed.all_acked, "{} points still wait after two minutes", flushed.waiting_points);
     Ok(())
 }
 
 /// Resident memory of a process in MB.
-pub fn resident_mb(pid: u32) -> Result<f64> {
+pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
@@ -72,7 +72,7 @@ pub fn resident_mb(pid: u32) -> Result<f64> {
 }
 
 /// The value below which the given part of the sorted values lies.
-pub fn quantile(sorted: &[f64], part: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((part * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
 }

@@ -9,7 +9,7 @@ use crate::disk::Disk;
 
 /// One measured figure of a row.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// The row in the table of targets.
     pub row: u32,
     /// What was measured, with its conditions.
@@ -39,7 +39,7 @@ impl Figure {
 
 /// All figures of a run and the conditions they were measured under.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     durability: &'static str,
     cores: usize,
     load_average_before: String,
@@ -51,7 +51,7 @@ pub struct Report {
 
 impl Report {
     /// Begins a run; the load average is read now and again at the end.
-    pub fn begin(disk: Disk) -> Self {
+    pub(crate) fn begin(disk: Disk) -> Self {
         Self {
             durability: "acknowledged after the write-ahead log was synced",
             cores: std::thread::available_parallelism().map_or(0, usize::from),
@@ -64,22 +64,22 @@ impl Report {
     }
 
     /// Adds a row's figures.
-    pub fn extend(&mut self, figures: Vec<Figure>) {
+    pub(crate) fn extend(&mut self, figures: Vec<Figure>) {
         self.figures.extend(figures);
     }
 
     /// Notes a row that could not be measured.
-    pub fn fail(&mut self, row: u32, error: &anyhow::Error) {
+    pub(crate) fn fail(&mut self, row: u32, error: &anyhow::Error) {
         self.failures.push(format!("row {row}: {error:#}"));
     }
 
     /// Whether every asked row was measured.
-    pub fn complete(&self) -> bool {
+    pub(crate) fn complete(&self) -> bool {
         self.failures.is_empty()
     }
 
     /// The table.
-    pub fn table(&mut self) -> String {
+    pub(crate) fn table(&mut self) -> String {
         self.load_average_after = load_average();
         let mut text = String::new();
         let width = self.figures.iter().map(|figure| figure.what.chars().count()).max().unwrap_or(0).max(8);
@@ -113,7 +113,7 @@ impl Report {
     }
 
     /// The same as JSON.
-    pub fn json(&self) -> Result<String> {
+    pub(crate) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)?)
     }
 }

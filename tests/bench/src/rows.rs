@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::report::Figure;
 
 /// How much load a row puts on the machine.
-pub struct Load {
+pub(crate) struct Load {
     /// Of sustained ingest.
     pub seconds: u64,
 }
@@ -19,7 +19,7 @@ pub struct Load {
 type Measure = fn(&Load) -> Result<Vec<Figure>>;
 
 /// The rows that exist by now.
-pub const ALL: &[(u32, Measure)] = &[
+pub(crate) const ALL: &[(u32, Measure)] = &[
     (1, ingest::measure),
     (5, python::measure),
     (6, live::measure),

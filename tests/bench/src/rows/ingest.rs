@@ -15,7 +15,7 @@ const BATCH: usize = 1_000;
 /// More than this waiting, and the loop pauses: the figure is what the server takes, not what memory holds.
 const WAITING: u64 = 1_000_000;
 
-pub fn measure(load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(load: &Load) -> Result<Vec<Figure>> {
     let bench = Bench::start()?;
     let open = bench.open_job("row 1")?;
     let writer = bench.writer(&open);

@@ -13,7 +13,7 @@ use crate::report::Figure;
 const WATCH: &str = include_str!("live/watch.py");
 const POINTS: usize = 100;
 
-pub fn measure(_load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     let bench = Bench::start()?;
     let open = bench.open_job("row 6")?;
     let writer = bench.writer(&open);

@@ -18,7 +18,7 @@ struct Measured {
     start_ms: f64,
 }
 
-pub fn measure(_load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     let bench = Bench::start()?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("figures.json");

@@ -15,7 +15,7 @@ use crate::report::Figure;
 const SIZES: [(usize, f64, f64); 3] = [(10_000, 0.3, 1.0), (100_000, 0.5, 2.0), (1_000_000, 1.0, 3.0)];
 const ROUNDS: usize = 200;
 
-pub fn measure(_load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     let bench = Bench::start()?;
     let open = bench.open_job("row 7")?;
     let writer = bench.writer(&open);

@@ -12,7 +12,7 @@ use crate::report::Figure;
 
 const STARTS: usize = 10;
 
-pub fn measure(_load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let mut millis = Vec::new();
     let mut resident = 0.0;
