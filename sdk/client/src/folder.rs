@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use neptune_wire::id::ClaimId;
 use neptune_wire::job::Exit;
 use neptune_wire::snapshot::Manifest;
-use neptune_wire::{AttemptNumber, CreateJob, Digest, JobId, Micros};
+use neptune_wire::{AttemptNumber, CreateJob, Digest, JobId, Micros, Param};
 use serde::{Deserialize, Serialize};
 
 use crate::rest::BlobSource;
@@ -98,6 +98,16 @@ impl JobFolder {
     /// What the disk said.
     pub fn record_registered(&mut self, registered: Registered) -> io::Result<()> {
         self.file.registered = Some(registered);
+        Ok(())
+    }
+
+    /// Replaces the params, of a job that is not registered yet: a program without a runner learns them as it goes.
+    ///
+    /// # Errors
+    ///
+    /// What the disk said.
+    pub fn record_params(&mut self, params: Vec<Param>) -> io::Result<()> {
+        self.file.create.params = params;
         Ok(())
     }
 
