@@ -1,5 +1,27 @@
-//! Tables, keys, encodings, frame log and blobs over ordered bytes.
+//! Tables, keys, encodings, frame log and blobs over ordered bytes: speaks nouns, stores bytes.
+//!
+//! [`key`] says where everything lies, [`record`] what the bytes are, [`Writes`] what may change together; [`Store`] opens,
+//! reads and commits. Bytes of blobs lie beside it ([`blob`]).
+//!
+//! Does not know HTTP, permissions, rules, or which backend it runs on.
 
 pub mod blob;
+pub mod control;
+pub mod data;
+pub mod key;
+pub mod record;
+pub mod store;
+pub mod writes;
 
 pub use blob::{BlobError, BlobRead, Blobs};
+pub use control::StoredJob;
+pub use data::{FramePage, FrameRange, JobTables, StoredSession};
+/// The cut below, for whoever opens a store over a backend.
+pub use neptune_kv as kv;
+pub use record::{
+    AbortRecord, AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChartRecord,
+    DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError, SessionRecord, StatusRecord,
+    TokenRecord,
+};
+pub use store::{FORMAT, OpenError, Store, StoreError, WriteError};
+pub use writes::Writes;

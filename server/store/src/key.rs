@@ -1,0 +1,476 @@
+//! Keys: where every record lies. One tag per kind, its layout beside it.
+//!
+//! ```text
+//! control shard   00 · tag (2) · fields          what steers work, so that one batch can change all of it
+//! data shard      01 · shard (1) · tag (2) · job uid (16) · fields        what a job produced
+//! ```
+//!
+//! Fields are big-endian and order-preserving: keys sort as their fields do. A project key ends with a zero byte unless
+//! it is the last field. Everything lies in the `state` family but frames, which lie in `log`.
+//!
+//! A new kind of key: 1. a variant of [`Tag`] with its layout, 2. a variant of [`StoreKey`] and its lines in `fields` and
+//! `decode`, 3. a sample in the test. A kind that is no longer written keeps its tag here.
+
+use std::str;
+
+use neptune_kv::{Family, Key, KeyRange};
+use neptune_wire::{AttemptNumber, Digest, JobUid, ProjectKey, SessionId};
+
+const CONTROL: u8 = 0;
+const DATA: u8 = 1;
+
+/// The two bytes that say what a key is of. Unique across both shards, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Tag {
+    /// control · `fv` → version of this store's format, u32
+    Format = u16::from_be_bytes(*b"fv"),
+    /// control · `sk` → 32 random bytes that tokens are derived from
+    ServerKey = u16::from_be_bytes(*b"sk"),
+    /// control · `pj` · project → [`ProjectRecord`](crate::ProjectRecord)
+    Project = u16::from_be_bytes(*b"pj"),
+    /// control · `pb` · project · 0 · digest (32) → the project may see this blob
+    ProjectBlob = u16::from_be_bytes(*b"pb"),
+    /// control · `sn` · project · 0 · digest (32) → a snapshot of the project whose blobs are all there
+    Snapshot = u16::from_be_bytes(*b"sn"),
+    /// control · `jb` · uid (16) → [`JobRecord`](crate::JobRecord)
+    Job = u16::from_be_bytes(*b"jb"),
+    /// control · `js` · uid (16) · part u16 → a piece of the job's [`JobSpec`](crate::JobSpec)
+    JobSpec = u16::from_be_bytes(*b"js"),
+    /// control · `jp` · uid (16) · name → the property's text
+    JobProperty = u16::from_be_bytes(*b"jp"),
+    /// control · `jn` · project · 0 · number u64 → uid (16)
+    JobNumber = u16::from_be_bytes(*b"jn"),
+    /// control · `at` · uid (16) · attempt u32 → [`AttemptRecord`](crate::AttemptRecord)
+    Attempt = u16::from_be_bytes(*b"at"),
+    /// control · `tk` · BLAKE3 of the token (32) → [`TokenRecord`](crate::TokenRecord)
+    AttemptToken = u16::from_be_bytes(*b"tk"),
+    /// control · `ta` · BLAKE3 of the token (32) → [`AdminTokenRecord`](crate::AdminTokenRecord)
+    AdminToken = u16::from_be_bytes(*b"ta"),
+    /// data · `ch` · uid (16) · channel u32 → [`ChannelRecord`](crate::ChannelRecord)
+    Channel = u16::from_be_bytes(*b"ch"),
+    /// data · `ct` · uid (16) · number u32 → [`ChartRecord`](crate::ChartRecord)
+    Chart = u16::from_be_bytes(*b"ct"),
+    /// data · `ss` · uid (16) · session (16) → [`SessionRecord`](crate::SessionRecord), its mark among it
+    Session = u16::from_be_bytes(*b"ss"),
+    /// data · `sb` · uid (16) · session (16) · part u32 → [`BindingsRecord`](crate::BindingsRecord)
+    Bindings = u16::from_be_bytes(*b"sb"),
+    /// data · `dr` · uid (16) → points of the job that were ever dropped, u64
+    Dropped = u16::from_be_bytes(*b"dr"),
+    /// data · `ik` · uid (16) · BLAKE3 of the idempotency key (32) → [`AppendedRecord`](crate::AppendedRecord)
+    Appended = u16::from_be_bytes(*b"ik"),
+    /// data, `log` family · `fr` · uid (16) · sequence u64 → the frame as it came
+    Frame = u16::from_be_bytes(*b"fr"),
+}
+
+/// A key and its fields.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each variant is documented at its tag")]
+pub enum StoreKey {
+    Format,
+    ServerKey,
+    Project { project: ProjectKey },
+    ProjectBlob { project: ProjectKey, digest: Digest },
+    Snapshot { project: ProjectKey, digest: Digest },
+    Job { job: JobUid },
+    JobSpec { job: JobUid, part: u16 },
+    JobProperty { job: JobUid, name: String },
+    JobNumber { project: ProjectKey, number: u64 },
+    Attempt { job: JobUid, attempt: AttemptNumber },
+    AttemptToken { hash: Digest },
+    AdminToken { hash: Digest },
+    Channel { job: JobUid, channel: u32 },
+    Chart { job: JobUid, number: u32 },
+    Session { job: JobUid, session: SessionId },
+    Bindings { job: JobUid, session: SessionId, part: u32 },
+    Dropped { job: JobUid },
+    Appended { job: JobUid, hash: Digest },
+    Frame { job: JobUid, seq: u64 },
+}
+
+/// Bytes that are no key of this version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {key:?} is of no known layout")]
+pub struct UnknownKey {
+    /// The key as it was found.
+    pub key: Key,
+}
+
+/// The data shard of a job. Folds all bytes of the uid, so uids that begin alike (times, counters) still spread.
+pub fn shard_of(job: &JobUid) -> u8 {
+    job.as_bytes().iter().fold(0, |shard, byte| shard ^ byte)
+}
+
+impl Tag {
+    fn bytes(self) -> [u8; 2] {
+        (self as u16).to_be_bytes()
+    }
+
+    fn family(self) -> Family {
+        match self {
+            Tag::Frame => Family::Log,
+            _ => Family::State,
+        }
+    }
+
+    /// Every key of this tag in the control shard.
+    pub fn control_range(self) -> KeyRange {
+        let mut prefix = vec![CONTROL];
+        prefix.extend_from_slice(&self.bytes());
+        KeyRange::prefix(self.family(), prefix)
+    }
+
+    /// Every key of this tag in the control shard that begins with a job's uid.
+    pub fn control_range_of(self, job: &JobUid) -> KeyRange {
+        let mut prefix = vec![CONTROL];
+        prefix.extend_from_slice(&self.bytes());
+        prefix.extend_from_slice(job.as_bytes());
+        KeyRange::prefix(self.family(), prefix)
+    }
+
+    /// Every key of this tag in one data shard.
+    pub fn shard_range(self, shard: u8) -> KeyRange {
+        let mut prefix = vec![DATA, shard];
+        prefix.extend_from_slice(&self.bytes());
+        KeyRange::prefix(self.family(), prefix)
+    }
+
+    /// Every key of this tag of one job in its data shard.
+    pub fn job_range(self, job: &JobUid) -> KeyRange {
+        let mut prefix = vec![DATA, shard_of(job)];
+        prefix.extend_from_slice(&self.bytes());
+        prefix.extend_from_slice(job.as_bytes());
+        KeyRange::prefix(self.family(), prefix)
+    }
+}
+
+impl StoreKey {
+    /// What the key is of.
+    pub fn tag(&self) -> Tag {
+        match self {
+            Self::Format => Tag::Format,
+            Self::ServerKey => Tag::ServerKey,
+            Self::Project { .. } => Tag::Project,
+            Self::ProjectBlob { .. } => Tag::ProjectBlob,
+            Self::Snapshot { .. } => Tag::Snapshot,
+            Self::Job { .. } => Tag::Job,
+            Self::JobSpec { .. } => Tag::JobSpec,
+            Self::JobProperty { .. } => Tag::JobProperty,
+            Self::JobNumber { .. } => Tag::JobNumber,
+            Self::Attempt { .. } => Tag::Attempt,
+            Self::AttemptToken { .. } => Tag::AttemptToken,
+            Self::AdminToken { .. } => Tag::AdminToken,
+            Self::Channel { .. } => Tag::Channel,
+            Self::Chart { .. } => Tag::Chart,
+            Self::Session { .. } => Tag::Session,
+            Self::Bindings { .. } => Tag::Bindings,
+            Self::Dropped { .. } => Tag::Dropped,
+            Self::Appended { .. } => Tag::Appended,
+            Self::Frame { .. } => Tag::Frame,
+        }
+    }
+
+    /// The job whose data shard holds the key; `None` for the control shard.
+    fn data_job(&self) -> Option<&JobUid> {
+        match self {
+            Self::Channel { job, .. }
+            | Self::Chart { job, .. }
+            | Self::Session { job, .. }
+            | Self::Bindings { job, .. }
+            | Self::Dropped { job }
+            | Self::Appended { job, .. }
+            | Self::Frame { job, .. } => Some(job),
+            _ => None,
+        }
+    }
+
+    /// The key as bytes.
+    pub fn encode(&self) -> Key {
+        let tag = self.tag();
+        let mut bytes = Vec::with_capacity(56);
+        match self.data_job() {
+            None => bytes.push(CONTROL),
+            Some(job) => bytes.extend_from_slice(&[DATA, shard_of(job)]),
+        }
+        bytes.extend_from_slice(&tag.bytes());
+        self.push_fields(&mut bytes);
+        Key::new(tag.family(), bytes)
+    }
+
+    fn push_fields(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Format | Self::ServerKey => {}
+            Self::Project { project } => out.extend_from_slice(project.as_str().as_bytes()),
+            Self::ProjectBlob { project, digest } | Self::Snapshot { project, digest } => {
+                push_project(out, project);
+                out.extend_from_slice(digest.as_bytes());
+            }
+            Self::Job { job } | Self::Dropped { job } => out.extend_from_slice(job.as_bytes()),
+            Self::JobSpec { job, part } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(&part.to_be_bytes());
+            }
+            Self::JobProperty { job, name } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(name.as_bytes());
+            }
+            Self::JobNumber { project, number } => {
+                push_project(out, project);
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            Self::Attempt { job, attempt: AttemptNumber(number) }
+            | Self::Channel { job, channel: number }
+            | Self::Chart { job, number } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            Self::AttemptToken { hash } | Self::AdminToken { hash } => {
+                out.extend_from_slice(hash.as_bytes());
+            }
+            Self::Session { job, session } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(session.as_bytes());
+            }
+            Self::Bindings { job, session, part } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(session.as_bytes());
+                out.extend_from_slice(&part.to_be_bytes());
+            }
+            Self::Appended { job, hash } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(hash.as_bytes());
+            }
+            Self::Frame { job, seq } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(&seq.to_be_bytes());
+            }
+        }
+    }
+
+    /// Reads a key back.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownKey`] for bytes that [`StoreKey::encode`] does not make.
+    pub fn decode(family: Family, bytes: &[u8]) -> Result<StoreKey, UnknownKey> {
+        let unknown = || UnknownKey { key: Key::new(family, bytes.to_vec()) };
+        let key = decode(bytes).ok_or_else(unknown)?;
+        // Encoding again proves family, area, shard and length at once.
+        let found = key.encode();
+        if found.family == family && found.bytes == bytes { Ok(key) } else { Err(unknown()) }
+    }
+}
+
+fn push_project(out: &mut Vec<u8>, project: &ProjectKey) {
+    out.extend_from_slice(project.as_str().as_bytes());
+    out.push(0);
+}
+
+fn decode(bytes: &[u8]) -> Option<StoreKey> {
+    let mut rest = match bytes.split_first()? {
+        (&CONTROL, rest) => Fields(rest),
+        (&DATA, rest) => Fields(rest.get(1..)?),
+        _ => return None,
+    };
+    let tag: [u8; 2] = rest.array()?;
+    Some(match &tag {
+        b"fv" => StoreKey::Format,
+        b"sk" => StoreKey::ServerKey,
+        b"pj" => StoreKey::Project { project: ProjectKey::new(rest.text()?).ok()? },
+        b"pb" => StoreKey::ProjectBlob { project: rest.project()?, digest: rest.digest()? },
+        b"sn" => StoreKey::Snapshot { project: rest.project()?, digest: rest.digest()? },
+        b"jb" => StoreKey::Job { job: rest.job()? },
+        b"js" => StoreKey::JobSpec { job: rest.job()?, part: u16::from_be_bytes(rest.array()?) },
+        b"jp" => StoreKey::JobProperty { job: rest.job()?, name: rest.text()?.into() },
+        b"jn" => StoreKey::JobNumber { project: rest.project()?, number: rest.u64()? },
+        b"at" => StoreKey::Attempt { job: rest.job()?, attempt: AttemptNumber(rest.u32()?) },
+        b"tk" => StoreKey::AttemptToken { hash: rest.digest()? },
+        b"ta" => StoreKey::AdminToken { hash: rest.digest()? },
+        b"ch" => StoreKey::Channel { job: rest.job()?, channel: rest.u32()? },
+        b"ct" => StoreKey::Chart { job: rest.job()?, number: rest.u32()? },
+        b"ss" => StoreKey::Session { job: rest.job()?, session: rest.session()? },
+        b"sb" => StoreKey::Bindings { job: rest.job()?, session: rest.session()?, part: rest.u32()? },
+        b"dr" => StoreKey::Dropped { job: rest.job()? },
+        b"ik" => StoreKey::Appended { job: rest.job()?, hash: rest.digest()? },
+        b"fr" => StoreKey::Frame { job: rest.job()?, seq: rest.u64()? },
+        _ => return None,
+    })
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn job(&mut self) -> Option<JobUid> {
+        self.array().map(JobUid::from_bytes)
+    }
+
+    fn session(&mut self) -> Option<SessionId> {
+        self.array().map(SessionId::from_bytes)
+    }
+
+    fn digest(&mut self) -> Option<Digest> {
+        self.array().map(Digest::from_bytes)
+    }
+
+    fn project(&mut self) -> Option<ProjectKey> {
+        let end = self.0.iter().position(|&byte| byte == 0)?;
+        let project = ProjectKey::new(str::from_utf8(&self.0[..end]).ok()?).ok()?;
+        self.0 = &self.0[end + 1..];
+        Some(project)
+    }
+
+    /// All that is left.
+    fn text(&mut self) -> Option<&'a str> {
+        str::from_utf8(std::mem::take(&mut self.0)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn project() -> impl Strategy<Value = ProjectKey> {
+        "[A-Z][A-Z0-9]{0,15}".prop_map(|text| ProjectKey::new(&text).unwrap())
+    }
+
+    fn job() -> impl Strategy<Value = JobUid> {
+        any::<[u8; 16]>().prop_map(JobUid::from_bytes)
+    }
+
+    fn session() -> impl Strategy<Value = SessionId> {
+        any::<[u8; 16]>().prop_map(SessionId::from_bytes)
+    }
+
+    fn digest() -> impl Strategy<Value = Digest> {
+        any::<[u8; 32]>().prop_map(Digest::from_bytes)
+    }
+
+    /// One strategy per kind of key; `every_kind_has_a_sample` holds it complete.
+    fn kinds() -> Vec<BoxedStrategy<StoreKey>> {
+        vec![
+            Just(StoreKey::Format).boxed(),
+            Just(StoreKey::ServerKey).boxed(),
+            project().prop_map(|project| StoreKey::Project { project }).boxed(),
+            (project(), digest())
+                .prop_map(|(project, digest)| StoreKey::ProjectBlob { project, digest })
+                .boxed(),
+            (project(), digest())
+                .prop_map(|(project, digest)| StoreKey::Snapshot { project, digest })
+                .boxed(),
+            job().prop_map(|job| StoreKey::Job { job }).boxed(),
+            (job(), any::<u16>()).prop_map(|(job, part)| StoreKey::JobSpec { job, part }).boxed(),
+            (job(), ".{0,40}").prop_map(|(job, name)| StoreKey::JobProperty { job, name }).boxed(),
+            (project(), any::<u64>())
+                .prop_map(|(project, number)| StoreKey::JobNumber { project, number })
+                .boxed(),
+            (job(), any::<u32>())
+                .prop_map(|(job, number)| StoreKey::Attempt { job, attempt: AttemptNumber(number) })
+                .boxed(),
+            digest().prop_map(|hash| StoreKey::AttemptToken { hash }).boxed(),
+            digest().prop_map(|hash| StoreKey::AdminToken { hash }).boxed(),
+            (job(), any::<u32>()).prop_map(|(job, channel)| StoreKey::Channel { job, channel }).boxed(),
+            (job(), any::<u32>()).prop_map(|(job, number)| StoreKey::Chart { job, number }).boxed(),
+            (job(), session()).prop_map(|(job, session)| StoreKey::Session { job, session }).boxed(),
+            (job(), session(), any::<u32>())
+                .prop_map(|(job, session, part)| StoreKey::Bindings { job, session, part })
+                .boxed(),
+            job().prop_map(|job| StoreKey::Dropped { job }).boxed(),
+            (job(), digest()).prop_map(|(job, hash)| StoreKey::Appended { job, hash }).boxed(),
+            (job(), any::<u64>()).prop_map(|(job, seq)| StoreKey::Frame { job, seq }).boxed(),
+        ]
+    }
+
+    /// Fails to compile when a tag is added, so that [`kinds`] is not forgotten.
+    fn index(tag: Tag) -> usize {
+        match tag {
+            Tag::Format => 0,
+            Tag::ServerKey => 1,
+            Tag::Project => 2,
+            Tag::ProjectBlob => 3,
+            Tag::Snapshot => 4,
+            Tag::Job => 5,
+            Tag::JobSpec => 6,
+            Tag::JobProperty => 7,
+            Tag::JobNumber => 8,
+            Tag::Attempt => 9,
+            Tag::AttemptToken => 10,
+            Tag::AdminToken => 11,
+            Tag::Channel => 12,
+            Tag::Chart => 13,
+            Tag::Session => 14,
+            Tag::Bindings => 15,
+            Tag::Dropped => 16,
+            Tag::Appended => 17,
+            Tag::Frame => 18,
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_sample_and_a_tag_of_its_own() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let mut tags = HashSet::new();
+        for (at, kind) in kinds().iter().enumerate() {
+            let key = kind.new_tree(&mut runner).unwrap().current();
+            assert_eq!(index(key.tag()), at);
+            assert!(tags.insert(key.tag().bytes()), "{:?} twice", key.tag());
+        }
+        assert_eq!(tags.len(), index(Tag::Frame) + 1);
+    }
+
+    #[test]
+    fn frames_lie_apart_and_sort_by_job_and_sequence() {
+        let job = JobUid::from_bytes([1; 16]);
+        let frame = StoreKey::Frame { job, seq: 0x0102 }.encode();
+        expect_test::expect![[
+            r#"Log:\x01\x00fr\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00\x00\x01\x02"#
+        ]]
+        .assert_eq(&frame.to_string());
+        assert!(Tag::Frame.job_range(&job).contains(&frame));
+        assert!(Tag::Frame.shard_range(shard_of(&job)).contains(&frame));
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_comes_back(key in proptest::strategy::Union::new(kinds())) {
+            let encoded = key.encode();
+            prop_assert_eq!(StoreKey::decode(encoded.family, &encoded.bytes), Ok(key));
+        }
+
+        #[test]
+        fn other_bytes_are_no_key(key in proptest::strategy::Union::new(kinds()), cut in 0..64_usize) {
+            let encoded = key.encode();
+            let cut = &encoded.bytes[..cut.min(encoded.bytes.len())];
+            if let Ok(found) = StoreKey::decode(encoded.family, cut) {
+                prop_assert_eq!(&found.encode().bytes[..], cut);
+            }
+            prop_assert!(StoreKey::decode(Family::Bulk, &encoded.bytes).is_err());
+        }
+
+        #[test]
+        fn order_of_fields_is_order_of_bytes(
+            pair in proptest::sample::select(kinds()).prop_flat_map(|kind| (kind.clone(), kind)),
+        ) {
+            let (a, b) = pair;
+            let shard = |key: &StoreKey| key.data_job().map(shard_of);
+            prop_assert_eq!((shard(&a), &a).cmp(&(shard(&b), &b)), a.encode().cmp(&b.encode()));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! One commit being put together, in nouns.
+//!
+//! Every method that changes something also says what must still be so. A batch that was written does not hold its own
+//! conditions any more: what is created was absent, what is replaced had another value (marks and revisions only grow).
+//! So a batch whose fate was unknown may be tried again, and an older try that comes true late changes nothing.
+
+use bytes::Bytes;
+use neptune_kv::{Batch, Key};
+use neptune_wire::{AttemptNumber, Digest, JobUid, ProjectKey, SessionId};
+
+use crate::key::StoreKey;
+use crate::record::{
+    AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChartRecord,
+    DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, SessionRecord, TokenRecord,
+};
+
+/// Longest piece of a job's spec; a value is at most 64 KiB.
+const SPEC_PART_BYTES: usize = 60 << 10;
+
+/// Changes that are made together.
+#[derive(Debug, Default)]
+pub struct Writes {
+    batch: Batch,
+    size_bytes: usize,
+}
+
+impl Writes {
+    /// None yet.
+    pub fn new() -> Writes {
+        Writes::default()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.batch.put.is_empty() && self.batch.delete.is_empty()
+    }
+
+    /// Conditions and changes together, as limits count them.
+    pub fn ops(&self) -> usize {
+        self.batch.ops()
+    }
+
+    /// Keys and values together, as limits count them.
+    pub fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    pub(crate) fn into_batch(self) -> Batch {
+        self.batch
+    }
+
+    fn expect(&mut self, key: &Key, value: Option<Bytes>) {
+        self.size_bytes += key.bytes.len() + value.as_ref().map_or(0, Bytes::len);
+        self.batch.expect.push((key.clone(), value));
+    }
+
+    fn put(&mut self, key: Key, value: Bytes) {
+        self.size_bytes += key.bytes.len() + value.len();
+        self.batch.put.push((key, value));
+    }
+
+    fn create(&mut self, key: StoreKey, record: &impl Record) {
+        let key = key.encode();
+        self.expect(&key, None);
+        self.put(key, record.encode());
+    }
+
+    fn replace<R: Record>(&mut self, key: StoreKey, old: &R, new: &R) {
+        let key = key.encode();
+        self.expect(&key, Some(old.encode()));
+        self.put(key, new.encode());
+    }
+
+    /// A new project.
+    pub fn create_project(&mut self, project: &ProjectKey, record: &ProjectRecord) {
+        self.create(StoreKey::Project { project: project.clone() }, record);
+    }
+
+    /// A project's counter, or whatever else changed of it.
+    pub fn replace_project(&mut self, project: &ProjectKey, old: &ProjectRecord, new: &ProjectRecord) {
+        self.replace(StoreKey::Project { project: project.clone() }, old, new);
+    }
+
+    /// A project may see a blob from now on.
+    pub fn put_project_blob(&mut self, project: &ProjectKey, digest: &Digest) {
+        self.put(StoreKey::ProjectBlob { project: project.clone(), digest: *digest }.encode(), Bytes::new());
+    }
+
+    /// A project has a snapshot, all of whose blobs are there.
+    pub fn put_snapshot(&mut self, project: &ProjectKey, digest: &Digest) {
+        self.put(StoreKey::Snapshot { project: project.clone(), digest: *digest }.encode(), Bytes::new());
+    }
+
+    /// A new job with all that belongs to it; its project's counter goes beside it.
+    pub fn create_job<'a>(
+        &mut self,
+        job: &JobUid,
+        record: &JobRecord,
+        spec: &JobSpec,
+        properties: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) {
+        self.create(StoreKey::Job { job: *job }, record);
+        let number = StoreKey::JobNumber { project: record.project.clone(), number: record.number };
+        self.put(number.encode(), Bytes::copy_from_slice(job.as_bytes()));
+        let spec = spec.encode();
+        for (part, at) in (0..).zip((0..spec.len()).step_by(SPEC_PART_BYTES)) {
+            let piece = spec.slice(at..spec.len().min(at + SPEC_PART_BYTES));
+            self.put(StoreKey::JobSpec { job: *job, part }.encode(), piece);
+        }
+        for (name, text) in properties {
+            self.put_property(job, name, text);
+        }
+    }
+
+    /// What changed of a job; `new.revision` must be above `old.revision`.
+    pub fn replace_job(&mut self, job: &JobUid, old: &JobRecord, new: &JobRecord) {
+        debug_assert!(new.revision > old.revision);
+        self.replace(StoreKey::Job { job: *job }, old, new);
+    }
+
+    /// Sets a property; the job's record is replaced in the same commit.
+    pub fn put_property(&mut self, job: &JobUid, name: &str, text: &str) {
+        let key = StoreKey::JobProperty { job: *job, name: name.into() };
+        self.put(key.encode(), Bytes::copy_from_slice(text.as_bytes()));
+    }
+
+    /// Removes a property; the job's record is replaced in the same commit.
+    pub fn delete_property(&mut self, job: &JobUid, name: &str) {
+        let key = StoreKey::JobProperty { job: *job, name: name.into() }.encode();
+        self.size_bytes += key.bytes.len();
+        self.batch.delete.push(key);
+    }
+
+    /// A new attempt and the hash of its token.
+    pub fn create_attempt(
+        &mut self,
+        job: &JobUid,
+        attempt: AttemptNumber,
+        record: &AttemptRecord,
+        token_hash: &Digest,
+    ) {
+        self.create(StoreKey::Attempt { job: *job, attempt }, record);
+        let token = TokenRecord { job: *job, attempt };
+        self.put(StoreKey::AttemptToken { hash: *token_hash }.encode(), token.encode());
+    }
+
+    /// How an attempt ended; the job's record is replaced in the same commit.
+    pub fn put_attempt(&mut self, job: &JobUid, attempt: AttemptNumber, record: &AttemptRecord) {
+        self.put(StoreKey::Attempt { job: *job, attempt }.encode(), record.encode());
+    }
+
+    /// An administrator's token.
+    pub fn create_admin_token(&mut self, token_hash: &Digest, record: &AdminTokenRecord) {
+        self.create(StoreKey::AdminToken { hash: *token_hash }, record);
+    }
+
+    /// A new channel; numbers count from 0 without gaps, so that its absence proves that nobody else made one.
+    pub fn create_channel(&mut self, job: &JobUid, channel: u32, record: &ChannelRecord) {
+        self.create(StoreKey::Channel { job: *job, channel }, record);
+    }
+
+    /// A new chart; numbers count from 0 without gaps.
+    pub fn create_chart(&mut self, job: &JobUid, number: u32, record: &ChartRecord) {
+        self.create(StoreKey::Chart { job: *job, number }, record);
+    }
+
+    /// A new session.
+    pub fn create_session(&mut self, job: &JobUid, session: &SessionId, record: &SessionRecord) {
+        self.create(StoreKey::Session { job: *job, session: *session }, record);
+    }
+
+    /// A session's mark; it grows.
+    pub fn replace_session(
+        &mut self,
+        job: &JobUid,
+        session: &SessionId,
+        old: &SessionRecord,
+        new: &SessionRecord,
+    ) {
+        debug_assert!(new.mark > old.mark);
+        self.replace(StoreKey::Session { job: *job, session: *session }, old, new);
+    }
+
+    /// Further channel numbers of a session; parts count from 0 without gaps.
+    pub fn create_bindings(&mut self, job: &JobUid, session: &SessionId, part: u32, record: &BindingsRecord) {
+        self.create(StoreKey::Bindings { job: *job, session: *session, part }, record);
+    }
+
+    /// The job's dropped points until now; a mark is replaced in the same commit.
+    pub fn put_dropped(&mut self, job: &JobUid, record: &DroppedRecord) {
+        self.put(StoreKey::Dropped { job: *job }.encode(), record.encode());
+    }
+
+    /// Remembers an idempotency key.
+    pub fn create_appended(&mut self, job: &JobUid, hash: &Digest, record: &AppendedRecord) {
+        self.create(StoreKey::Appended { job: *job, hash: *hash }, record);
+    }
+
+    /// A frame at its place in the job's log; a mark or an idempotency key goes beside it.
+    pub fn put_frame(&mut self, job: &JobUid, seq: u64, frame: Bytes) {
+        self.put(StoreKey::Frame { job: *job, seq }.encode(), frame);
+    }
+}
