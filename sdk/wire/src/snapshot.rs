@@ -72,6 +72,11 @@ impl Manifest {
         serde_json::to_vec(self).expect("a manifest is plain data and always serialises")
     }
 
+    /// Reads what [`Manifest::canonical_json`] wrote; `None` for anything else.
+    pub fn from_canonical_json(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
     /// Checks paths and order.
     ///
     /// # Errors

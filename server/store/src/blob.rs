@@ -175,6 +175,16 @@ impl Blobs {
     }
 }
 
+/// The digest of some bytes.
+pub fn digest_from_bytes(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(*blake3::hash(bytes).as_bytes())
+}
+
+/// Bytes in memory as [`Blobs::put`] takes them.
+pub fn blob_from_bytes(bytes: impl Into<Bytes>) -> BoxStream<'static, io::Result<Bytes>> {
+    futures::stream::iter([Ok(bytes.into())]).boxed()
+}
+
 fn path_from_digest(digest: &Digest) -> object_store::path::Path {
     let hex = digest.to_string();
     object_store::path::Path::from_iter([&hex[..2], &hex[2..4], &hex[..]])
