@@ -140,8 +140,17 @@ impl Server {
     ///
     /// With the end of its log when it does not become ready.
     pub fn start_again(&mut self) -> Result<()> {
+        self.start_again_with(self.options.clone())
+    }
+
+    /// The same, started in another way.
+    ///
+    /// # Errors
+    ///
+    /// With the end of its log when it does not become ready.
+    pub fn start_again_with(&mut self, options: ServerOptions) -> Result<()> {
         let listen = self.url.trim_start_matches("http://").to_string();
-        *self = Self::start_at(&self.folder.clone(), &listen, self.options.clone())?;
+        *self = Self::start_at(&self.folder.clone(), &listen, options)?;
         Ok(())
     }
 

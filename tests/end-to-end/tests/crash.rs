@@ -1,0 +1,255 @@
+//! Servers that die under load: every point acknowledged in a client's own log is there once, in the order it was sent.
+//!
+//! Eight client processes send; two of them are killed as well, and what they had not sent is uploaded from their spool.
+//! One test kills the server and keeps the page cache; the other also drops every write that was not synced, as a loss
+//! of power does. 10 runs each quick, 100 long; the seed of a run is printed when it fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use neptune_client::folder::{JobFile, Registered};
+use neptune_client::sync::SyncSettings;
+use neptune_client::{Access, Blocking, JobFolder, Notices, Rest, new_claim_id, new_job_uid, sync};
+use neptune_end_to_end::{Server, ServerOptions};
+use neptune_fault_fs::FaultFs;
+use neptune_wire::job::ClaimJob;
+use neptune_wire::query::{PointOrder, PointsQuery, TextQuery};
+use neptune_wire::{ChannelName, CreateJob, CreateProject, JobRef};
+
+const CLIENTS: usize = 8;
+/// The first so many clients are killed too, once.
+const KILLED_CLIENTS: usize = 2;
+const STEPS: u64 = 4_000;
+
+fn runs() -> u64 {
+    if std::env::var_os("NEPTUNE_TEST_LONG").is_some() { 100 } else { 10 }
+}
+
+#[test]
+fn what_was_acknowledged_survives_sigkill() -> Result<()> {
+    (0..runs()).try_for_each(|seed| run(seed, Fault::Kill).with_context(|| format!("seed {seed}")))
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_loss_of_power() -> Result<()> {
+    (0..runs()).try_for_each(|seed| run(seed, Fault::PowerLoss).with_context(|| format!("seed {seed}")))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    Kill,
+    PowerLoss,
+}
+
+/// Small numbers from a seed (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    fn pause(&mut self, from_millis: u64, below_millis: u64) {
+        std::thread::sleep(Duration::from_millis(from_millis + self.roll(below_millis - from_millis)));
+    }
+}
+
+fn run(seed: u64, fault: Fault) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut dice = Dice(seed);
+    let mut house = House::open(folder.path(), fault)?;
+    let mut clients =
+        (0..CLIENTS).map(|i| Client::start(&house, folder.path(), i)).collect::<Result<Vec<_>>>()?;
+    let kills = 2 + dice.roll(3);
+    for kill in 0..kills {
+        dice.pause(50, 500);
+        house.strike()?;
+        if (kill as usize) < KILLED_CLIENTS {
+            clients[kill as usize].kill()?;
+        }
+        dice.pause(0, 200);
+        house.recover()?;
+    }
+    for client in &mut clients {
+        client.wait()?;
+    }
+    let access = Access { url: house.server.url().into(), token: None };
+    let root = folder.path().join("spool");
+    // A killed client's folder belongs to nobody now: what it had not sent is uploaded by `neptune sync`.
+    clients.iter_mut().for_each(|client| client.folder = None);
+    let report = sync(&SyncSettings { root, only: None, access, notices: Notices::default() }, &mut |_| {})?;
+    ensure!(report.failed.is_empty() && report.in_use.is_empty(), "{report:?}");
+    clients.iter().try_for_each(|client| client.check(&house.rest))?;
+    house.strike()?;
+    house.recover()?;
+    clients.iter().try_for_each(|client| client.check(&house.rest).context("after one more kill"))?;
+    house.server.stop()
+}
+
+/// A server on a disk that may be forgetful.
+struct House {
+    server: Server,
+    rest: Blocking,
+    disk: Option<FaultFs>,
+}
+
+impl House {
+    fn open(folder: &Path, fault: Fault) -> Result<Self> {
+        let disk = match fault {
+            Fault::Kill => None,
+            Fault::PowerLoss => Some(FaultFs::new(folder.join("data"))?),
+        };
+        let server = Server::start(folder, options(disk.as_ref()))?;
+        let rest = Blocking::new(Rest::new(Access { url: server.url().into(), token: None })?)?;
+        let project = CreateProject { key: "CRASH".parse()?, name: "crash".into() };
+        rest.wait(rest.rest().create_project(&project))?;
+        Ok(Self { server, rest, disk })
+    }
+
+    /// Ends the server without warning, and drops what was not synced where the disk is forgetful.
+    fn strike(&mut self) -> Result<()> {
+        self.server.kill()?;
+        let Some(disk) = self.disk.take() else { return Ok(()) };
+        let data = self.server.data();
+        let after = data.with_file_name("after");
+        disk.materialise(&after)?;
+        drop(disk);
+        fs::remove_dir_all(&data)?;
+        fs::rename(&after, &data)?;
+        self.disk = Some(FaultFs::new(&data)?);
+        Ok(())
+    }
+
+    fn recover(&mut self) -> Result<()> {
+        self.server.start_again_with(options(self.disk.as_ref()))
+    }
+}
+
+fn options(disk: Option<&FaultFs>) -> ServerOptions {
+    let environment = disk.map(FaultFs::command_env).into_iter().flatten();
+    let environment = environment.map(|(name, value)| (name.into(), value)).collect();
+    ServerOptions { environment, ..ServerOptions::default() }
+}
+
+struct Client {
+    process: Child,
+    killed: bool,
+    job: JobRef,
+    log: PathBuf,
+    folder: Option<JobFolder>,
+}
+
+impl Client {
+    fn start(house: &House, folder: &Path, number: usize) -> Result<Self> {
+        let rest = house.rest.rest();
+        let create: CreateJob = serde_json::from_value(serde_json::json!({
+            "uid": new_job_uid(), "project": "CRASH", "name": format!("client {number}"),
+        }))?;
+        let job = house.rest.wait(rest.create_job(&create))?;
+        let claim = new_claim_id();
+        let request = ClaimJob { claim, host: None, history: None };
+        let claimed = house.rest.wait(rest.claim_job(&job.uid.into(), &request))?;
+        let registered = Registered { id: job.id, attempt: claimed.attempt, token: claimed.token.clone() };
+        let file = JobFile {
+            url: house.server.url().into(),
+            create,
+            claim,
+            host: None,
+            started_micros: None,
+            registered: Some(registered),
+        };
+        let job_folder = JobFolder::create(&folder.join("spool"), file)?;
+        let log = folder.join(format!("acknowledged {number}"));
+        let process = Command::new(env!("CARGO_BIN_EXE_crash-client"))
+            .args([house.server.url(), &job.uid.to_string(), &claimed.attempt.to_string(), &claimed.token])
+            .args([job_folder.path(), &log])
+            .arg(STEPS.to_string())
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(folder.join(format!("notices {number}")))?)
+            .spawn()?;
+        Ok(Self { process, killed: false, job: job.uid.into(), log, folder: Some(job_folder) })
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.killed = true;
+        Ok(self.process.kill()?)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while Instant::now() < deadline {
+            match self.process.try_wait()? {
+                Some(status) if status.success() || self.killed => return Ok(()),
+                Some(status) => {
+                    let notices = self.log.with_file_name(self.log_name().replace("acknowledged", "notices"));
+                    bail!(
+                        "a client ended with {status}: {}",
+                        fs::read_to_string(notices).unwrap_or_default()
+                    );
+                }
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        bail!("a client did not end in time")
+    }
+
+    fn log_name(&self) -> String {
+        self.log.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// How much of a channel the client saw acknowledged.
+    fn acked(&self, channel: &str) -> Result<u64> {
+        let log = fs::read_to_string(&self.log)?;
+        let counts = log.lines().filter_map(|line| line.strip_prefix(channel)?.strip_prefix(' '));
+        Ok(counts.filter_map(|count| count.parse().ok()).max().unwrap_or(0))
+    }
+
+    fn check(&self, rest: &Blocking) -> Result<()> {
+        let wrong = |what: String| format!("{} ({}): {what}", self.log_name(), self.job);
+        for name in ["in order", "out of order"] {
+            let stored = self.points(rest, name)?;
+            let acked = self.acked(name)?;
+            let sent = stored.len() as u64;
+            ensure!(sent >= acked, wrong(format!("{acked} of {name} were acknowledged, {sent} are there")));
+            ensure!(self.killed || sent == STEPS, wrong(format!("{sent} of {STEPS} of {name} are there")));
+            for (i, y) in stored.iter().enumerate() {
+                ensure!(*y == i as f64, wrong(format!("{name} has {y} at place {i}")));
+            }
+        }
+        let name = ChannelName::new("text")?;
+        let query = TextQuery { limit: Some(10_000), ..TextQuery::default() };
+        let lines = rest.wait(rest.rest().read_text(&self.job, &name, &query))?.lines;
+        let acked = self.acked("text")?;
+        ensure!(
+            lines.len() as u64 >= acked,
+            wrong(format!("{acked} texts acknowledged, {} there", lines.len()))
+        );
+        for (i, line) in lines.iter().enumerate() {
+            ensure!(line.text == format!("line {}", i * 10), wrong(format!("text {i} is {:?}", line.text)));
+        }
+        Ok(())
+    }
+
+    fn points(&self, rest: &Blocking, name: &str) -> Result<Vec<f64>> {
+        let name = ChannelName::new(name)?;
+        let query =
+            PointsQuery { order: PointOrder::Arrival, limit: Some(100_000), ..PointsQuery::default() };
+        let points = rest.wait(rest.rest().read_points(&self.job, &name, &query))?;
+        ensure!(points.next.is_none(), "one page holds all points of the test");
+        Ok(points.y.iter().map(|y| y.0).collect())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
