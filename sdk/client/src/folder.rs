@@ -29,6 +29,9 @@ pub struct JobFile {
     pub url: String,
     /// The job, with its uid.
     pub create: CreateJob,
+    /// Name of the job's project; a server that has no project of the key is asked to create it with this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_name: Option<String>,
     /// The claim, so that repeating it answers the same attempt.
     pub claim: ClaimId,
     /// The machine's name.
