@@ -5,7 +5,10 @@
 //!
 //! This crate does not know how a command line looks on a terminal, and no HTTP: it speaks through `neptune-client`.
 
+pub mod attempt;
 pub mod config;
 pub mod params;
+pub mod process;
+pub mod snapshot;
 
 pub mod nearest;

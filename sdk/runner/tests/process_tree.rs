@@ -1,0 +1,237 @@
+//! Trees of real processes that do not want to end.
+//!
+//! A runner process holds one tree and adopts every orphan below it, so each test runs in a process of its own: it
+//! starts this test binary again for itself alone.
+
+#![allow(clippy::unwrap_used)] // a test file outside `mod tests`
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use neptune_runner::process::{Meter, Pipes, ProcessTree, exit_kind};
+use neptune_wire::job::ExitKind;
+use nix::sys::signal::Signal;
+
+const ALONE: &str = "NEPTUNE_TEST_ALONE";
+
+/// Runs `test` in a process of its own and passes its failure on.
+fn alone(name: &str, test: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return test();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 passed"), "the test did not run: {text}");
+}
+
+fn start(script: &str) -> (ProcessTree, Pipes) {
+    ProcessTree::start(Command::new("bash").args(["-c", script]).stdin(Stdio::null())).unwrap()
+}
+
+fn python(script: &str) -> (ProcessTree, Pipes) {
+    ProcessTree::start(Command::new("python3").args(["-c", script]).stdin(Stdio::null())).unwrap()
+}
+
+/// Waits for a line that says the tree stands.
+fn ready(pipes: &mut Pipes) {
+    let mut line = String::new();
+    BufReader::new(&mut pipes.stdout).read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "ready");
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "no {what} within 10 s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_program_ends_with_its_status() {
+    alone("a_program_ends_with_its_status", || {
+        let (mut tree, _pipes) = start("exit 7");
+        wait_for("end", || tree.ended().is_some());
+        assert_eq!(exit_kind(tree.ended().unwrap()), ExitKind::Code { code: 7 });
+        drop(tree);
+        let (mut tree, _pipes) = start("kill -9 $$");
+        wait_for("end", || tree.ended().is_some());
+        assert_eq!(exit_kind(tree.ended().unwrap()), ExitKind::Signal { signal: 9 });
+    });
+}
+
+#[test]
+fn one_tree_at_a_time() {
+    alone("one_tree_at_a_time", || {
+        let (tree, _pipes) = start("sleep 60");
+        let again = ProcessTree::start(&mut Command::new("true"));
+        assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        drop(tree);
+        ProcessTree::start(&mut Command::new("true")).unwrap();
+        assert!(ProcessTree::start(&mut Command::new("/nowhere/program")).is_err());
+        ProcessTree::start(&mut Command::new("true")).unwrap();
+    });
+}
+
+#[test]
+fn a_signal_reaches_the_whole_tree() {
+    alone("a_signal_reaches_the_whole_tree", || {
+        let (mut tree, mut pipes) =
+            start("sleep 60 & setsid sleep 60 & (sleep 60 & sleep 60 & wait) & sleep 0.2; echo ready; wait");
+        ready(&mut pipes);
+        assert!(tree.members().len() >= 6, "{:?}", tree.members());
+        let began = Instant::now();
+        tree.signal(Signal::SIGTERM);
+        assert!(tree.wait_empty(Duration::from_secs(2)), "{:?}", tree.members());
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert_eq!(exit_kind(tree.ended().unwrap()), ExitKind::Signal { signal: 15 });
+    });
+}
+
+#[test]
+fn a_daemon_that_left_its_session_and_parent_is_still_found() {
+    alone("a_daemon_that_left_its_session_and_parent_is_still_found", || {
+        let daemon = "
+import os, signal, sys, time
+def daemon():
+    if os.fork(): return
+    os.setsid()
+    if os.fork(): os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.environ.clear(); os.chdir('/')
+    for fd in range(3): os.close(fd)
+    time.sleep(60)
+    os._exit(0)
+for _ in range(3): daemon()
+time.sleep(0.3)
+print('ready', flush=True)
+";
+        let (mut tree, mut pipes) = python(daemon);
+        ready(&mut pipes);
+        wait_for("end of the program itself", || tree.ended().is_some());
+        wait_for("three daemons", || tree.members().len() == 3);
+        tree.signal(Signal::SIGTERM);
+        assert!(!tree.wait_empty(Duration::from_millis(200)), "they ignore SIGTERM");
+        tree.kill().unwrap();
+        assert_eq!(tree.members(), []);
+        let mut rest = String::new();
+        pipes.stdout.read_to_string(&mut rest).unwrap();
+    });
+}
+
+#[test]
+fn a_chain_that_forks_and_exits_cannot_outrun_the_kill() {
+    alone("a_chain_that_forks_and_exits_cannot_outrun_the_kill", || {
+        // Two runners of a relay: each generation lives for a moment. Bounded in length and time.
+        let chain = "
+import os, sys, time
+end = time.monotonic() + 20
+print('ready', flush=True)
+for _ in range(2):
+    if os.fork() == 0:
+        for _ in range(200000):
+            if time.monotonic() > end: os._exit(0)
+            if os.fork(): os._exit(0)
+        os._exit(0)
+time.sleep(20)
+";
+        let (mut tree, mut pipes) = python(chain);
+        ready(&mut pipes);
+        std::thread::sleep(Duration::from_millis(100));
+        let began = Instant::now();
+        tree.kill().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!(tree.members(), []);
+    });
+}
+
+#[test]
+fn three_hundred_processes_end_at_once() {
+    alone("three_hundred_processes_end_at_once", || {
+        let (mut tree, mut pipes) =
+            start("trap '' TERM; for i in $(seq 300); do sleep 60 & done; echo ready; wait");
+        ready(&mut pipes);
+        assert!(tree.members().len() >= 300);
+        let began = Instant::now();
+        tree.kill().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn a_stopped_process_is_continued_to_obey() {
+    alone("a_stopped_process_is_continued_to_obey", || {
+        let (mut tree, mut pipes) = start("sleep 60 & echo ready; kill -STOP $!; kill -STOP $$");
+        ready(&mut pipes);
+        wait_for("stop", || tree.members().iter().any(|member| member.state == 'T'));
+        tree.signal(Signal::SIGTERM);
+        assert!(tree.wait_empty(Duration::from_secs(2)), "{:?}", tree.members());
+    });
+}
+
+#[test]
+fn dropping_a_tree_ends_it() {
+    alone("dropping_a_tree_ends_it", || {
+        let (tree, mut pipes) = start("trap '' TERM INT; setsid sleep 60 & echo ready; sleep 60");
+        ready(&mut pipes);
+        drop(tree);
+        let mut rest = String::new();
+        // The pipe ends only when its last holder is gone.
+        pipes.stdout.read_to_string(&mut rest).unwrap();
+    });
+}
+
+#[test]
+fn adopted_orphans_leave_no_zombies() {
+    alone("adopted_orphans_leave_no_zombies", || {
+        let (mut tree, mut pipes) =
+            start("for i in $(seq 20); do (true & ) ; done; sleep 0.3; echo ready; sleep 60; true");
+        ready(&mut pipes);
+        wait_for("two members", || tree.members().len() == 2);
+        // Each thread has its own children.
+        let children = || {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+            let read = |thread: std::path::PathBuf| std::fs::read_to_string(thread.join("children")).unwrap();
+            threads.map(|thread| read(thread).split_whitespace().count()).sum::<usize>()
+        };
+        wait_for("one child", || {
+            tree.members();
+            children() == 1
+        });
+        tree.kill().unwrap();
+    });
+}
+
+#[test]
+fn the_meter_sees_work_and_memory() {
+    alone("the_meter_sees_work_and_memory", || {
+        let (mut tree, mut pipes) = python(
+            "
+import os, time
+held = bytearray(os.urandom(1)) * (64 << 20)
+print('ready', flush=True)
+end = time.monotonic() + 30
+while time.monotonic() < end: pass
+",
+        );
+        ready(&mut pipes);
+        let mut meter = Meter::default();
+        meter.look(&tree.members());
+        // A busy machine may give the program little; it cannot give it nothing for ever.
+        wait_for("CPU use", || {
+            std::thread::sleep(Duration::from_millis(200));
+            let usage = meter.look(&tree.members());
+            assert!(usage.memory_bytes >= 64 << 20, "{usage:?}");
+            assert!(usage.cpu_percent < 150.0, "one thread uses one core at most: {usage:?}");
+            usage.cpu_percent > 10.0
+        });
+        tree.kill().unwrap();
+    });
+}
