@@ -142,6 +142,10 @@ codes! {
     ReadOnly = "read-only", "read-only, the disk is full";
     /// Not written; the same request may be sent again.
     Busy = "busy", "busy";
+    /// No answer in time: it may or may not have been done. A request that carries its own id may be sent again.
+    TimedOut = "timed-out", "no answer in time";
+    /// The stored file is no image that can be decoded within the limits.
+    NotAnImage = "not-an-image", "not an image";
     /// A fault of the server; its log says more.
     Internal = "internal", "internal fault";
 }
