@@ -1,0 +1,29 @@
+//! Bounds on requests as a whole: how many at once, how long until an answer begins, and none that are new while stopping.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::face::Shared;
+use crate::failure::Failure;
+use crate::limits;
+
+/// Middleware for the routes under `/api`: a request beyond the bounds is told so at once.
+///
+/// A streamed answer counts only until it begins; each kind of stream has bounds of its own.
+pub(crate) async fn bound(State(face): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let Ok(_permit) = face.requests.try_acquire() else {
+        return Failure::Crowded { limit: limits::REQUESTS_AT_ONCE }.into_response();
+    };
+    let upload = request.uri().path().contains("/blobs/");
+    if upload {
+        // Bounded by its size and by the pauses between its pieces.
+        return next.run(request).await;
+    }
+    match tokio::time::timeout(limits::ANSWER_TIME, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Failure::TimedOut { seconds: limits::ANSWER_TIME.as_secs() }.into_response(),
+    }
+}
