@@ -1,0 +1,140 @@
+"""One job a process: how it is joined, shared with child processes, and ended.
+
+The native core notices forks by itself; here is what only Python knows: when the interpreter ends, with which
+status, and that children of `multiprocessing` end differently.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from deepsense.neptune._native import JobInternal
+from deepsense.neptune.job import Job
+from deepsense.neptune.params import ContextParams, OfflineContextParams, take_command_line
+
+EXIT_SECONDS = 10.0
+"""How long the program's end waits for the server at most; what it has not taken then waits on disk."""
+
+OFFLINE_JOB = "NEPTUNE_OFFLINE_JOB"
+"""Tells child processes the folder of the job that works offline, so that they belong to it too."""
+
+_job: Job | None = None
+_lock = threading.Lock()
+_exit_code = 0
+
+
+def current_job() -> Job:
+    """The process's job; the first call joins it, or says that the program works offline."""
+    global _job
+    if _job is None:
+        with _lock:
+            if _job is None:
+                _job = _join_job()
+    return _job
+
+
+def give_offline(
+    command_line: Sequence[str] | None,
+    tags: Iterable[str] | None,
+    properties: Mapping[Any, Any] | None,
+    parameters: Mapping[str, Any] | None,
+) -> None:
+    """Adds what a context was given to a job that works offline; otherwise the runner has said all of it."""
+    job = current_job()
+    params = job.params
+    if not isinstance(params, OfflineContextParams):
+        return
+    if command_line is not None:
+        take_command_line(command_line)
+    if parameters:
+        params._give({str(name): value for name, value in dict(parameters).items()})
+    if tags:
+        job.tags.extend(tags)
+    if properties:
+        job.properties.update(properties)
+
+
+def _join_job() -> Job:
+    core = JobInternal(_name(), _command(), {"python": sys.version.split()[0], "platform": sys.platform})
+    if not core.is_offline:
+        job = Job(core, ContextParams(dict(core.params)))
+    else:
+        job = Job(core, OfflineContextParams(dict(core.params), core.add_offline_params))
+        if core.offline_folder is not None:
+            os.environ[OFFLINE_JOB] = core.offline_folder
+            _watch_exit_code()
+    _end_with_multiprocessing()
+    return job
+
+
+def _name() -> str:
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.basename(main) if main else "interactive"
+
+
+def _command() -> list[str]:
+    return list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
+
+
+# The end
+
+
+def _end() -> None:
+    if _job is not None:
+        _job._core.finish(EXIT_SECONDS, _exit_code)
+
+
+# Registered by the import, before anything a program registers that may still send: the last registered runs
+# first.
+atexit.register(_end)
+
+
+def _watch_exit_code() -> None:
+    """Learns the status that the interpreter ends with, as `atexit` is not told it.
+
+    Only for a job without a runner, whose record of the end this process writes itself.
+    """
+    show, leave = sys.excepthook, sys.exit
+
+    def excepthook(*error: Any) -> None:
+        global _exit_code
+        _exit_code = 130 if issubclass(error[0], KeyboardInterrupt) else 1
+        show(*error)
+
+    def exit(status: object = None, /) -> None:
+        global _exit_code
+        if threading.current_thread() is threading.main_thread():
+            _exit_code = 0 if status is None else status & 0xFF if isinstance(status, int) else 1
+        leave(status)  # type: ignore[arg-type]
+
+    sys.excepthook = excepthook
+    sys.exit = exit  # type: ignore[assignment]
+
+
+def _end_with_multiprocessing() -> None:
+    """Lets a child process of `multiprocessing` end its session: it leaves without running `atexit`."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing import util
+
+        # After the finalizers of others, which may still send.
+        util.Finalize(None, _end, exitpriority=-100)
+
+
+def _after_fork() -> None:
+    """In a forked child: the lock may be held by a thread that does not exist here."""
+    global _lock
+    _lock = threading.Lock()
+    util = sys.modules.get("multiprocessing.util")
+    if _job is not None and util is not None:
+        # `multiprocessing` forgets finalizers when the child starts, and then runs this.
+        util.register_after_fork(_job, lambda _: _end_with_multiprocessing())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

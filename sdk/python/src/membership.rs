@@ -1,0 +1,244 @@
+//! How a process comes to its job: by what a runner put into the environment, or, offline, by a job folder of its own.
+//!
+//! Offline the process plays the runner's part in that folder: `job.json` at the start, the exit at the end, and
+//! `neptune sync` does the rest. Its child processes find the folder through [`OFFLINE_JOB`] and write into the same job.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use neptune_client::environment::{self, Environment};
+use neptune_client::folder::{JobFile, JobFolder};
+use neptune_client::writer::{self, Writer, WriterSettings};
+use neptune_client::{new_claim_id, new_job_uid};
+use neptune_wire::job::{Exit, ExitKind};
+use neptune_wire::{AttemptNumber, CreateJob, JobRef, Number, Param, ParamName, ParamValue, ProjectKey};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
+
+use crate::offline_log::{self, OfflineLog};
+
+/// Folder of the job that works offline, for child processes of the one that began it; set by Python, whose
+/// `os.environ` they inherit.
+const OFFLINE_JOB: &str = "NEPTUNE_OFFLINE_JOB";
+/// Project of a job that works offline, by its key.
+const PROJECT: &str = "NEPTUNE_PROJECT";
+/// Project of a job that nobody gave one.
+const DEFAULT_PROJECT: &str = "SANDBOX";
+/// Server of a job that works offline, unless the environment says otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8420";
+
+/// What Python knows of the program, for a job that works offline.
+pub(crate) struct OfflineStart {
+    /// The job's name.
+    pub(crate) name: String,
+    /// The command line, program first.
+    pub(crate) command: Vec<String>,
+    /// Facts about where it was started.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// A process's place in its job.
+pub(crate) struct Membership {
+    pub(crate) writer: Writer,
+    /// The registered job's id.
+    pub(crate) id: Option<String>,
+    pub(crate) file: Option<JobFile>,
+    pub(crate) offline: Option<Offline>,
+    pub(crate) log: Option<OfflineLog>,
+}
+
+/// A job that works offline.
+pub(crate) struct Offline {
+    /// The process that began it; a child shares the folder and ends nothing.
+    owner: Option<Owner>,
+}
+
+struct Owner {
+    process: u32,
+    folder: Mutex<JobFolder>,
+}
+
+impl Membership {
+    /// Joins the job of the environment, or begins one offline; says once what a person should know. Never fails:
+    /// a program that cannot keep anything still runs.
+    pub(crate) fn find(start: OfflineStart) -> Self {
+        match Environment::read() {
+            Ok(Some(environment)) => Self::join(environment),
+            Ok(None) => Self::offline(start, None),
+            Err(error) => Self::offline(start, Some(&error)),
+        }
+    }
+
+    fn join(environment: Environment) -> Self {
+        let file = environment.job_file.as_deref().and_then(|path| {
+            let read = read_job_file(path);
+            read.inspect_err(|error| say(format_args!("{}: {error}; the job has no params", path.display())))
+                .ok()
+        });
+        let registered = file.as_ref().and_then(|file| file.registered.as_ref());
+        let id = match (registered, &environment.job) {
+            (Some(registered), _) => Some(registered.id.to_string()),
+            (None, JobRef::Id(id)) => Some(id.to_string()),
+            (None, JobRef::Uid(_)) => None,
+        };
+        Self { writer: Writer::open(environment.into()), id, file, offline: None, log: None }
+    }
+
+    fn offline(start: OfflineStart, why: Option<&dyn Display>) -> Self {
+        if let Some(joined) = std::env::var_os(OFFLINE_JOB).and_then(join_offline) {
+            return joined;
+        }
+        let file = new_job_file(start);
+        let uid = file.create.uid.expect("new_job_file makes one");
+        let (folder, path) = make_folder(&file);
+        let why = why.map_or_else(|| "not started by `neptune run`".to_owned(), ToString::to_string);
+        match &folder {
+            Some(_) => {
+                say(format_args!(
+                    "offline: {why}; data waits in {}, `neptune sync` uploads it",
+                    path.display()
+                ));
+            }
+            None => say(format_args!("offline: {why}; no folder can be written, what is sent is lost")),
+        }
+        let log = OfflineLog::create(Path::new("."));
+        let log =
+            log.inspect_err(|error| say(format_args!("{} is not written: {error}", offline_log::FILE_NAME)));
+        let owner = folder.map(|folder| Owner { process: std::process::id(), folder: Mutex::new(folder) });
+        let settings = WriterSettings::new(uid.into(), AttemptNumber(1), None, path);
+        Self {
+            writer: Writer::open(settings),
+            id: None,
+            file: Some(file),
+            offline: Some(Offline { owner }),
+            log: log.ok(),
+        }
+    }
+}
+
+/// Joins the offline job of a parent process, if its folder is one.
+fn join_offline(path: OsString) -> Option<Membership> {
+    let path = PathBuf::from(path);
+    let file = read_job_file(&path.join("job.json")).ok()?;
+    let settings = WriterSettings::new(file.create.uid?.into(), AttemptNumber(1), None, path);
+    let offline = Some(Offline { owner: None });
+    Some(Membership { writer: Writer::open(settings), id: None, file: Some(file), offline, log: None })
+}
+
+impl Offline {
+    /// Adds to the params in `job.json`; those of a name that is there already are replaced.
+    pub(crate) fn add_params(&self, params: &[(String, Bound<'_, PyAny>)]) {
+        let Some(owner) = self.owner() else { return };
+        let mut folder = owner.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = folder.file().create.params.clone();
+        for (name, value) in params {
+            let Ok(name) = ParamName::new(name) else { continue };
+            all.retain(|param| param.name != name);
+            let value = param_from_object(value);
+            all.push(Param { name, value, description: String::new(), required: false, default: None });
+        }
+        if let Err(error) = folder.record_params(all) {
+            say(format_args!("the params are not kept: {error}"));
+        }
+    }
+
+    /// Records how the program ended.
+    pub(crate) fn end(&self, code: i32) {
+        let Some(owner) = self.owner() else { return };
+        let folder = owner.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let how = ExitKind::Code { code };
+        let exit = Exit { how, ended_micros: writer::now(), aborted: false, reason: None };
+        if let Err(error) = folder.record_exit(&exit) {
+            say(format_args!("how the program ended is not kept: {error}"));
+        }
+    }
+
+    /// The folder, for the process that began it.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        let folder = self.owner()?.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(folder.path().to_owned())
+    }
+
+    fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref().filter(|owner| owner.process == std::process::id())
+    }
+}
+
+/// Says one line to the person at the program's standard error.
+pub(crate) fn say(what: impl Display) {
+    // Standard error may be closed; there is nobody left to tell then.
+    let _ = writeln!(io::stderr(), "neptune: {what}");
+}
+
+fn read_job_file(path: &Path) -> io::Result<JobFile> {
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}
+
+fn new_job_file(start: OfflineStart) -> JobFile {
+    let key = std::env::var(PROJECT).ok().and_then(|key| {
+        let project = ProjectKey::new(&key);
+        project.inspect_err(|error| say(format_args!("{PROJECT}: {error}; using {DEFAULT_PROJECT}"))).ok()
+    });
+    let default = || ProjectKey::new(DEFAULT_PROJECT).expect("it is a project key");
+    JobFile {
+        url: std::env::var(environment::URL).unwrap_or_else(|_| DEFAULT_URL.into()),
+        create: CreateJob {
+            uid: Some(new_job_uid()),
+            project: key.unwrap_or_else(default),
+            name: start.name,
+            description: String::new(),
+            params: vec![],
+            tags: vec![],
+            properties: BTreeMap::new(),
+            snapshot: None,
+            command: start.command,
+            environment: start.environment,
+            metric: None,
+            created_micros: Some(writer::now()),
+        },
+        claim: new_claim_id(),
+        host: std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()),
+        started_micros: Some(writer::now()),
+        registered: None,
+    }
+}
+
+/// The job's folder under the spool root, or, where that cannot be written, under the folder for temporary files.
+fn make_folder(file: &JobFile) -> (Option<JobFolder>, PathBuf) {
+    let roots = [environment::spool_root(), std::env::temp_dir().join("neptune-spool")];
+    for root in &roots {
+        match JobFolder::create(root, file.clone()) {
+            Ok(folder) => {
+                let path = folder.path().to_owned();
+                return (Some(folder), path);
+            }
+            Err(error) => say(format_args!("{} cannot be written: {error}", root.display())),
+        }
+    }
+    let uid = file.create.uid.map(|uid| uid.to_string()).unwrap_or_default();
+    (None, roots[0].join(uid))
+}
+
+/// A value of any type as a param: the four types as they are, everything else as its text.
+fn param_from_object(value: &Bound<'_, PyAny>) -> ParamValue {
+    let plain = if value.is_instance_of::<PyBool>() {
+        value.extract().map(ParamValue::Boolean)
+    } else if value.is_instance_of::<PyInt>() {
+        value.extract().map(ParamValue::Integer)
+    } else if value.is_instance_of::<PyFloat>() {
+        value.extract().map(|value| ParamValue::Double(Number(value)))
+    } else {
+        value
+            .cast::<PyString>()
+            .map(|text| ParamValue::String(text.to_string_lossy().into_owned()))
+            .map_err(Into::into)
+    };
+    plain.unwrap_or_else(|_| {
+        let text = value.str().map(|text| text.to_string_lossy().into_owned());
+        ParamValue::String(text.unwrap_or_default())
+    })
+}
