@@ -26,8 +26,8 @@ use crate::offline_log::{self, OfflineLog};
 const OFFLINE_JOB: &str = "NEPTUNE_OFFLINE_JOB";
 /// Project of a job that works offline, by its key.
 const PROJECT: &str = "NEPTUNE_PROJECT";
-/// Project of a job that nobody gave one.
-const DEFAULT_PROJECT: &str = "SANDBOX";
+/// Key and name of the project of a job that nobody gave one; `neptune run` has the same.
+const DEFAULT_PROJECT: (&str, &str) = ("SANDBOX", "Sandbox");
 /// Server of a job that works offline, unless the environment says otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
 
@@ -179,16 +179,12 @@ fn read_job_file(path: &Path) -> io::Result<JobFile> {
 }
 
 fn new_job_file(start: OfflineStart) -> JobFile {
-    let key = std::env::var(PROJECT).ok().and_then(|key| {
-        let project = ProjectKey::new(&key);
-        project.inspect_err(|error| say(format_args!("{PROJECT}: {error}; using {DEFAULT_PROJECT}"))).ok()
-    });
-    let default = || ProjectKey::new(DEFAULT_PROJECT).expect("it is a project key");
+    let (project, project_name) = project();
     JobFile {
         url: std::env::var(environment::URL).unwrap_or_else(|_| DEFAULT_URL.into()),
         create: CreateJob {
             uid: Some(new_job_uid()),
-            project: key.unwrap_or_else(default),
+            project,
             name: start.name,
             description: String::new(),
             params: vec![],
@@ -200,10 +196,25 @@ fn new_job_file(start: OfflineStart) -> JobFile {
             metric: None,
             created_micros: Some(writer::now()),
         },
+        project_name: Some(project_name),
         claim: new_claim_id(),
         host: std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()),
         started_micros: Some(writer::now()),
         registered: None,
+    }
+}
+
+/// The project that the environment names by its key, else the default one; with the name it gets if it is new.
+fn project() -> (ProjectKey, String) {
+    let (key, name) = DEFAULT_PROJECT;
+    let default = || (ProjectKey::new(key).expect("it is a project key"), name.to_owned());
+    let Ok(named) = std::env::var(PROJECT) else { return default() };
+    match ProjectKey::new(&named) {
+        Ok(key) => (key, named),
+        Err(error) => {
+            say(format_args!("{PROJECT}: {error}; using {key}"));
+            default()
+        }
     }
 }
 
