@@ -17,8 +17,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import pytest
 
@@ -26,7 +26,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
 
-def wait_until[T](what: str, condition: Callable[[], T], within: float = 30.0) -> T:
+Found = TypeVar("Found")
+
+
+def wait_until(what: str, condition: Callable[[], Found], within: float = 30.0) -> Found:
     """Answers the first true value of the condition."""
     deadline = time.monotonic() + within
     while True:
@@ -70,7 +73,15 @@ class Server:
         assert program, "neptune-server is not in PATH; run the tests by `cargo xtask test`"
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program, "--data", str(self.folder / "data"), "--listen", self.listen, "--port-file", str(port_file)],
+                [
+                    program,
+                    "--data",
+                    str(self.folder / "data"),
+                    "--listen",
+                    self.listen,
+                    "--port-file",
+                    str(port_file),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -97,7 +108,7 @@ class Server:
             assert self.process.wait(20) == 0, self.log
 
     def request(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str | None] | None = None
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str | None] | None = None
     ) -> Answer:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/api/v1{path}", data=data, method=method)

@@ -10,7 +10,7 @@ from typing import Any
 
 from conftest import Cli, Server, read_columns
 
-PROGRAM = '''
+PROGRAM = """
 import json, math, random, struct
 from deepsense import neptune
 
@@ -38,7 +38,7 @@ for step in range(20):
 bits = lambda v: struct.unpack("<Q", struct.pack("<d", v))[0]
 with open("sent.json", "w") as out:
     json.dump({name: [(bits(x), bits(y)) for x, y in points] for name, points in sent.items()}, out)
-'''
+"""
 
 NAMES = {"nasty": "nasty", "shuffled": "shuffled / größe", "implicit": "implicit"}
 
@@ -97,7 +97,10 @@ def check_channel(
         assert binary.headers["Content-Type"] == "application/vnd.neptune.columns"
         (table,) = read_columns(binary.body)
         columns = table["columns"]
-        assert [(bits(x), bits(y)) for x, y in zip(columns["x"], columns["y"], strict=True)] == wanted, (name, order)
+        assert [(bits(x), bits(y)) for x, y in zip(columns["x"], columns["y"], strict=True)] == wanted, (
+            name,
+            order,
+        )
 
         csv = server.request("GET", path + query, headers={"Accept": "text/csv"}).body.decode().splitlines()
         rows = [line.split(",") for line in csv[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import shutil
 import time
@@ -15,7 +16,9 @@ def example(name: str, folder: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(EXAMPLES / name, folder / name))
 
 
-def test_the_chart_grows_while_sine_cosine_runs(server: Server, cli: Cli, page: Any, tmp_path: pathlib.Path) -> None:
+def test_the_chart_grows_while_sine_cosine_runs(
+    server: Server, cli: Cli, page: Any, tmp_path: pathlib.Path
+) -> None:
     program = cli.start(
         *["run", "main.py", "--config", "config.yaml", "--dump-dir-url", str(tmp_path / "dump")],
         *["--", "--amplitude", "5", "--sampling_rate", "2.5"],
@@ -25,11 +28,14 @@ def test_the_chart_grows_while_sine_cosine_runs(server: Server, cli: Cli, page: 
     page.goto(f"{server.url}/jobs/{job}")
     chart = page.locator('[data-testid="chart-sine"]')
     chart.wait_for(timeout=30_000)
-    known = lambda: int(chart.get_attribute("data-points") or 0)  # noqa: E731
-    seen = [wait_until("the chart shows points", known)]
-    for _ in range(3):
-        before = seen[-1]
-        seen.append(wait_until("the chart grows", lambda: (n := known()) > before and n))
+
+    def shown_beyond(number: int) -> int:
+        shown = int(chart.get_attribute("data-points") or 0)
+        return shown if shown > number else 0
+
+    seen = [0]
+    for _ in range(4):
+        seen.append(wait_until("the chart grows", functools.partial(shown_beyond, seen[-1])))
     assert program.poll() is None, "it grew while the program ran"
     assert page.locator("canvas").count() > 0
     assert page.locator('[data-testid="job-state"]').inner_text().strip().lower().startswith("running")
@@ -53,7 +59,9 @@ def test_abort_from_the_page_ends_the_process_within_two_seconds(
 ) -> None:
     program = cli.start("run", "main.py", "--config", "config.yaml", cwd=example("sine-cosine", tmp_path))
     job = wait_until("the job is registered", server.jobs)[0]["id"]
-    wait_until("it sends points", lambda: server.channels(job).get("sine", {}).get("summary", {}).get("count"))
+    wait_until(
+        "it sends points", lambda: server.channels(job).get("sine", {}).get("summary", {}).get("count")
+    )
     page.goto(f"{server.url}/jobs/{job}")
     page.locator('[data-testid="abort-button"]').click()
     confirm = page.locator('[data-testid="abort-confirm"]')
@@ -71,7 +79,9 @@ def test_abort_from_the_page_ends_the_process_within_two_seconds(
 
 def test_digits_trains_and_succeeds(server: Server, cli: Cli, page: Any, tmp_path: pathlib.Path) -> None:
     run = cli.run(
-        *["run", "main.py", "--config", "config.yaml", "--", "--epochs", "3"], cwd=example("digits", tmp_path), within=300
+        *["run", "main.py", "--config", "config.yaml", "--", "--epochs", "3"],
+        cwd=example("digits", tmp_path),
+        within=300,
     )
     assert run.returncode == 0, run.stderr
     job = server.jobs()[0]
@@ -90,7 +100,9 @@ def test_digits_trains_and_succeeds(server: Server, cli: Cli, page: Any, tmp_pat
     page.wait_for_function(loaded, timeout=10_000)
 
 
-def test_the_jobs_list_shows_a_job_come_and_end(server: Server, cli: Cli, page: Any, tmp_path: pathlib.Path) -> None:
+def test_the_jobs_list_shows_a_job_come_and_end(
+    server: Server, cli: Cli, page: Any, tmp_path: pathlib.Path
+) -> None:
     page.goto(server.url)
     page.locator('[data-testid="jobs-table"], [data-testid="jobs-empty"]').first.wait_for(timeout=30_000)
     (tmp_path / "main.py").write_text("import sys\nprint('hello from the job')\nsys.exit(3)\n")

@@ -40,15 +40,26 @@ print("slowest", slowest, flush=True)
 """
 
 
-def test_bad_input_is_refused_before_anything_is_registered(server: Server, cli: Cli, tmp_path: pathlib.Path) -> None:
+def test_bad_input_is_refused_before_anything_is_registered(
+    server: Server, cli: Cli, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / "main.py").write_text("print('must not run')\n")
     (tmp_path / "good.yaml").write_text(CONFIG)
     (tmp_path / "typo.yaml").write_text(CONFIG.replace("project:", "projcet:"))
     cases = [
-        (["run", "main.py", "--config", "typo.yaml", "--", "--amplitude", "1"], ["typo.yaml", "projcet", "project"]),
+        (
+            ["run", "main.py", "--config", "typo.yaml", "--", "--amplitude", "1"],
+            ["typo.yaml", "projcet", "project"],
+        ),
         (["run", "main.py", "--config", "good.yaml"], ["good.yaml", "amplitude", "--amplitude"]),
-        (["run", "main.py", "--config", "good.yaml", "--", "--amplitude", "abc"], ["amplitude", "abc", "double"]),
-        (["run", "main.py", "--config", "good.yaml", "--", "--amplitude", "1", "--stepz", "2"], ["stepz", "steps"]),
+        (
+            ["run", "main.py", "--config", "good.yaml", "--", "--amplitude", "abc"],
+            ["amplitude", "abc", "double"],
+        ),
+        (
+            ["run", "main.py", "--config", "good.yaml", "--", "--amplitude", "1", "--stepz", "2"],
+            ["stepz", "steps"],
+        ),
         (["run", "mian.py", "--config", "good.yaml", "--", "--amplitude", "1"], ["mian.py"]),
         (["run", "main.py", "--config", "none.yaml"], ["none.yaml"]),
     ]
@@ -61,7 +72,9 @@ def test_bad_input_is_refused_before_anything_is_registered(server: Server, cli:
     assert server.jobs() == []
 
 
-def test_without_a_server_the_program_runs_and_sync_uploads_it(server: Server, cli: Cli, tmp_path: pathlib.Path) -> None:
+def test_without_a_server_the_program_runs_and_sync_uploads_it(
+    server: Server, cli: Cli, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / "main.py").write_text(SENDER)
     server.stop()
     run = cli.run("run", "main.py", "--tag", "offline", "--", "200")
@@ -83,7 +96,9 @@ def test_without_a_server_the_program_runs_and_sync_uploads_it(server: Server, c
     assert server.channels(job["id"])["n"]["summary"]["count"] == 200
 
 
-def test_the_program_notices_nothing_of_a_killed_server(server: Server, cli: Cli, tmp_path: pathlib.Path) -> None:
+def test_the_program_notices_nothing_of_a_killed_server(
+    server: Server, cli: Cli, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / "main.py").write_text(SENDER)
     program = cli.start("run", "main.py", "--", "2000")
     job = wait_until("the job is registered", server.jobs)[0]["id"]
@@ -103,7 +118,9 @@ def test_the_program_notices_nothing_of_a_killed_server(server: Server, cli: Cli
     assert lines[:2000] == [f"line {i}" for i in range(2000)]
 
 
-def test_ctrl_c_ends_the_whole_tree_and_the_job_is_aborted(server: Server, cli: Cli, tmp_path: pathlib.Path) -> None:
+def test_ctrl_c_ends_the_whole_tree_and_the_job_is_aborted(
+    server: Server, cli: Cli, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / "main.py").write_text(
         "import os, subprocess, sys, time\n"
         "child = subprocess.Popen(['setsid', 'sleep', '1000'])\n"
@@ -111,7 +128,9 @@ def test_ctrl_c_ends_the_whole_tree_and_the_job_is_aborted(server: Server, cli: 
         "time.sleep(1000)\n"
     )
     program = cli.start("run", "main.py")
-    pids = wait_until("it runs", lambda: (p := tmp_path / "pids").exists() and len(p.read_text().split()) == 2)
+    pids = wait_until(
+        "it runs", lambda: (p := tmp_path / "pids").exists() and len(p.read_text().split()) == 2
+    )
     assert pids
     program.send_signal(signal.SIGINT)
     program.communicate(timeout=30)
@@ -141,7 +160,9 @@ def test_bodies_that_are_wrong_are_problems_and_the_server_lives_on(server: Serv
         assert answer.status // 100 == status, (method, path, answer.status, answer.body)
         assert answer.headers["Content-Type"] == "application/problem+json", (method, path)
         assert word in json.dumps(answer.json(), ensure_ascii=False), (method, path, answer.json())
-    big = server.request("POST", "/jobs", b'{"name": "' + b"x" * (64 << 20) + b'"}', {"Content-Type": "application/json"})
+    big = server.request(
+        "POST", "/jobs", b'{"name": "' + b"x" * (64 << 20) + b'"}', {"Content-Type": "application/json"}
+    )
     assert big.status == 413, big.status
     key = {"Idempotency-Key": "once"}
     for repeated in [False, True]:

@@ -11,6 +11,8 @@ use crate::{native, setup, step};
 
 /// Builds, then becomes the benchmark; what it prints is the result.
 pub(crate) fn run(place: &Place, arguments: impl Iterator<Item = OsString>) -> Result<()> {
+    // A row looks at the page with the browser of the tests.
+    setup::testing(place)?;
     setup::serving(place)?;
     let mut cargo = native::cargo(place, "build");
     step::run(place, "build the benchmark", "release profile", cargo.args(["--bin", "neptune-bench"]))?;

@@ -36,10 +36,9 @@ const LICENCES: [&str; 15] = [
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Libraries whose types cross the borders of crates, or that hold a state of the whole process: two versions of one
 /// would not fit together, or would be two states.
-const SINGLE: [&str; 14] = [
+const SINGLE: [&str; 13] = [
     "axum",
     "bytes",
-    "http",
     "hyper",
     "pyo3",
     "rocksdb",

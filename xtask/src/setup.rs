@@ -96,7 +96,7 @@ fn wasm(place: &Place) -> Result<WasmToolchain> {
         match install_wasm(place, kind) {
             Ok(()) => {}
             Err(error) => {
-                step::say(&format!("  {error:#}"));
+                step::say(&format!("  {error:#}; looking for another compiler for WebAssembly"));
                 refused = Some(error);
                 continue;
             }

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 
 began = time.perf_counter()
 from deepsense import neptune  # noqa: E402
@@ -19,7 +20,7 @@ def nothing(x: float, y: float) -> None:
     """Stands for a call that does nothing."""
 
 
-def times(call) -> list[int]:
+def times(call: Callable[[float, float], object]) -> list[int]:
     found = []
     for i in range(CALLS):
         x, y = float(i), 0.5
