@@ -108,13 +108,9 @@ impl Checks<'_> {
         let tool = |name: &str| place.command(place.venv_program(name));
         self.command("ruff", tool("ruff").arg("check").args(&folders));
         self.command("python format", tool("ruff").args(["format", "--check"]).args(&folders));
-        if has_python(&place.root.join("sdk/python")) {
-            // By the settings in its pyproject.toml.
-            self.command("mypy sdk/python", tool("mypy").current_dir(place.root.join("sdk/python")));
-        }
         // Programs are not modules: several are called main.py, so each example is judged by itself.
         let examples = fs::read_dir(place.root.join("examples")).into_iter().flatten().flatten();
-        let mut units = vec!["tests".to_owned()];
+        let mut units: Vec<String> = ["sdk/python", "tests"].map(str::to_owned).into();
         units.extend(examples.map(|entry| format!("examples/{}", entry.file_name().to_string_lossy())));
         units.sort();
         for unit in units.iter().filter(|unit| has_python(&place.root.join(unit))) {

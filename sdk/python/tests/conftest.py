@@ -77,4 +77,4 @@ def ctx(spool: Path) -> neptune.Context:
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A channel's name that no other test has."""
-    return request.node.name  # type: ignore[no-any-return]
+    return request.node.name

@@ -144,7 +144,7 @@ class Job:
         if channel is None:
             channel = self.create_channel(name, channel_type_for(y))
         channel.send(x, y)
-        return channel  # type: ignore[no-any-return]
+        return channel
 
     def channel_reset(self, name: object) -> None:
         """Lets the channel's x start again; the points sent so far stay. An unknown name is a warning."""
