@@ -182,8 +182,8 @@ pub enum CommitError {
     /// Never acceptable; not written.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
-    /// The disk is full: reads go on; not written. Accepts again by itself when there is room.
-    #[error("storage is read-only: the disk is full")]
+    /// The disk is full or failed: reads go on; not written. A full one accepts again by itself when there is room.
+    #[error("storage is read-only: the disk is full or failing")]
     ReadOnly,
     /// A condition could not be checked; not written.
     #[error(transparent)]
