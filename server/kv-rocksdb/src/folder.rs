@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    mem,
     path::{Path, PathBuf},
     process,
 };
@@ -16,20 +17,22 @@ use nix::{
 use crate::OpenError;
 
 const LOCK: &str = "lock";
+const ROCKSDB: &str = "rocksdb";
 const FORMAT: &str = "FORMAT";
 const FORMAT_DRAFT: &str = "FORMAT.draft";
 
 /// What `FORMAT` begins with; the version follows.
 const FORMAT_NAME: &str = "neptune-kv-rocksdb ";
 
-/// The layout this code writes. To raise it: move the data in `open.rs`, step by step, each step restartable; write
-/// the new `FORMAT` last; keep a store of the old format as a fixture.
+/// The layout this code writes. To raise it: move the data in `open.rs`, each step restartable, write the new `FORMAT`
+/// last, and keep a store of the old format as a fixture.
 const FORMAT_VERSION: u32 = 1;
 
 /// A folder that this process alone may use, until dropped.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    new: bool,
     _lock: Flock<File>,
 }
 
@@ -40,9 +43,9 @@ impl Folder {
         // Before anything is written to what may be somebody's home.
         check_ours(path)?;
         let lock = lock(path)?;
-        check_format(path)?;
-        create_durably(&path.join("rocksdb")).map_err(|cause| io_error(path, cause))?;
-        Ok(Folder { path: path.to_path_buf(), _lock: lock })
+        let new = read_format(path)?.is_none();
+        create_durably(&path.join(ROCKSDB)).map_err(|cause| io_error(path, cause))?;
+        Ok(Folder { path: path.to_path_buf(), new, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -51,17 +54,31 @@ impl Folder {
 
     /// Where RocksDB has its files.
     pub(crate) fn rocksdb(&self) -> PathBuf {
-        self.path.join("rocksdb")
+        self.path.join(ROCKSDB)
+    }
+
+    /// Whether no store was ever completed here, so that one may be created.
+    pub(crate) fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// Writes the format, after which the folder must always have a store.
+    pub(crate) fn complete(&mut self) -> Result<(), OpenError> {
+        if mem::take(&mut self.new) {
+            write_format(&self.path).map_err(|cause| io_error(&self.path.join(FORMAT), cause))?;
+        }
+        Ok(())
     }
 }
 
+/// A folder without a format must hold nothing but what a creation that was interrupted leaves.
 fn check_ours(path: &Path) -> Result<(), OpenError> {
     if path.join(FORMAT).exists() {
         return Ok(());
     }
     for entry in fs::read_dir(path).map_err(|cause| io_error(path, cause))? {
         let name = entry.map_err(|cause| io_error(path, cause))?.file_name();
-        if name != OsStr::new(LOCK) && name != OsStr::new(FORMAT_DRAFT) {
+        if ![LOCK, ROCKSDB, FORMAT_DRAFT].map(OsStr::new).contains(&&*name) {
             return Err(OpenError::Foreign { folder: path.to_path_buf(), name });
         }
     }
@@ -89,26 +106,25 @@ fn lock(path: &Path) -> Result<Flock<File>, OpenError> {
     }
 }
 
-/// Reads `FORMAT`, or writes it into a folder without one, which is then a new store.
-fn check_format(path: &Path) -> Result<(), OpenError> {
+/// The version in `FORMAT`, which this code knows; `None` if there is no such file.
+fn read_format(path: &Path) -> Result<Option<u32>, OpenError> {
     let path_of_format = path.join(FORMAT);
-    match fs::read(&path_of_format) {
-        Ok(bytes) => {
-            let version = version_of_format(&bytes).ok_or_else(|| OpenError::Damaged {
-                folder: path.to_path_buf(),
-                cause: format!("file {FORMAT} holds {:?}, not a version", bytes.escape_ascii().to_string())
-                    .into(),
-            })?;
-            if version > FORMAT_VERSION {
-                let (folder, found) = (path.to_path_buf(), format!("format {version}"));
-                return Err(OpenError::Newer { folder, found, known: format!("format {FORMAT_VERSION}") });
-            }
-            Ok(())
+    let bytes = match fs::read(&path_of_format) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(&path_of_format, error)),
+    };
+    let folder = path.to_path_buf();
+    match version_of_format(&bytes) {
+        None => {
+            let cause = format!("file {FORMAT} holds {:?}, not a version", bytes.escape_ascii().to_string());
+            Err(OpenError::Damaged { folder, cause: cause.into() })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_format(path).map_err(|cause| io_error(&path_of_format, cause))
+        Some(version) if version > FORMAT_VERSION => {
+            let (found, known) = (format!("format {version}"), format!("format {FORMAT_VERSION}"));
+            Err(OpenError::Newer { folder, found, known })
         }
-        Err(error) => Err(io_error(&path_of_format, error)),
+        known => Ok(known),
     }
 }
 

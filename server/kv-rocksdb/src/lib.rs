@@ -3,7 +3,7 @@
 //! ```text
 //! folder/
 //!   lock       held while open, with the process id of the holder
-//!   FORMAT     the version of this layout, written first and never by an older version
+//!   FORMAT     the version of this layout; written once the store is created, from then on it must be there
 //!   rocksdb/   a column family per family of keys
 //! ```
 //!

@@ -103,24 +103,30 @@ impl RocksKv {
     ///
     /// If no thread can be started.
     pub fn open(folder: impl AsRef<Path>, options: Options) -> Result<RocksKv, OpenError> {
-        let folder = Folder::claim(folder.as_ref())?;
+        let mut folder = Folder::claim(folder.as_ref())?;
         wal::cut_torn_end(&folder)?;
         check_families(&folder)?;
-        let families = tuning::families(&options);
-        let rocks = DB::open_cf_descriptors(&tuning::database(), folder.rocksdb(), families);
+        let database = tuning::database(folder.is_new());
+        let rocks = DB::open_cf_descriptors(&database, folder.rocksdb(), tuning::families(&options));
         let rocks = rocks.map_err(|error| open_error(&folder, error))?;
+        folder.complete()?;
         let database = Arc::new(Database { rocks, folder });
         Ok(RocksKv { writer: Writer::start(database.clone(), &options), view: View::newest(database) })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn database(&self) -> &Database {
+        self.view.database()
     }
 }
 
 /// A column family that this version does not know holds data that it would not see.
 fn check_families(folder: &Folder) -> Result<(), OpenError> {
-    if !folder.rocksdb().join("CURRENT").exists() {
+    if folder.is_new() {
         return Ok(());
     }
-    let found =
-        DB::list_cf(&tuning::database(), folder.rocksdb()).map_err(|error| open_error(folder, error))?;
+    let found = DB::list_cf(&rocksdb::Options::default(), folder.rocksdb());
+    let found = found.map_err(|error| open_error(folder, error))?;
     let known = || Family::ALL.map(tuning::name).into_iter().chain(["default"]);
     match found.into_iter().find(|name| known().all(|known| known != name)) {
         Some(unknown) => Err(OpenError::Newer {

@@ -58,11 +58,11 @@ pub(crate) fn name(family: Family) -> &'static str {
     }
 }
 
-/// Options of the database as a whole.
-pub(crate) fn database() -> RocksOptions {
+/// Options of the database as a whole. Only a new one may be created; what is missing in an old one is damage.
+pub(crate) fn database(new: bool) -> RocksOptions {
     let mut options = RocksOptions::default();
-    options.create_if_missing(true);
-    options.create_missing_column_families(true);
+    options.create_if_missing(new);
+    options.create_missing_column_families(new);
     options.set_max_background_jobs(2);
     options.set_max_open_files(OPEN_FILES);
     options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);

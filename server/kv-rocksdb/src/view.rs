@@ -35,6 +35,11 @@ impl View {
         View { snapshot: Some(snapshot), database: self.database.clone() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     fn options(&self, tier: ReadTier) -> ReadOptions {
         let mut options = ReadOptions::default();
         options.set_read_tier(tier);

@@ -138,6 +138,13 @@ impl Piece {
     }
 }
 
+/// How many records a log begins with.
+#[cfg(test)]
+pub(crate) fn count_records(log: &[u8]) -> usize {
+    let mut pieces = std::iter::successors(Piece::at(log, 0), |piece| Piece::at(log, piece.end));
+    pieces.by_ref().filter(|piece| matches!(piece.kind, WHOLE | FIRST)).count()
+}
+
 /// RocksDB stores checksums so that a checksum of bytes with checksums in them keeps its strength.
 fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)

@@ -254,7 +254,99 @@ fn last_key_before(end: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use neptune_kv::{Family, Kv, KvRead, Scan};
+    use neptune_kv_conformance::run;
+    use tempfile::TempDir;
+    use tokio::task::JoinSet;
+
     use super::*;
+    use crate::{RocksKv, wal};
+
+    fn open(place: &TempDir) -> RocksKv {
+        RocksKv::open(place.path().join("store"), Options::default()).unwrap()
+    }
+
+    /// Commits all batches at once, so that they wait together; the answers in order.
+    fn commit_at_once(kv: RocksKv, batches: Vec<Batch>) -> (RocksKv, Vec<Result<(), CommitError>>) {
+        let kv = Arc::new(kv);
+        let answers = run(async {
+            let mut commits = JoinSet::new();
+            for (place, batch) in batches.into_iter().enumerate() {
+                let kv = kv.clone();
+                commits.spawn(async move { (place, kv.commit(batch).await) });
+            }
+            let mut answers = commits.join_all().await;
+            answers.sort_by_key(|(place, _)| *place);
+            answers.into_iter().map(|(_, answer)| answer).collect()
+        });
+        (Arc::into_inner(kv).unwrap(), answers)
+    }
+
+    #[test]
+    fn commits_that_wait_share_a_sync() {
+        let place = tempfile::tempdir().unwrap();
+        let batches =
+            (0..1_000_u32).map(|number| Batch::new().put(Key::state(number.to_be_bytes().to_vec()), ""));
+        let (kv, answers) = commit_at_once(open(&place), batches.collect());
+        assert!(answers.iter().all(Result::is_ok));
+        drop(kv);
+        // Each record of the log was synced by itself.
+        let logs =
+            std::fs::read_dir(place.path().join("store/rocksdb")).unwrap().map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+        let records: usize = logs.map(|log| wal::count_records(&std::fs::read(log).unwrap())).sum();
+        assert!((1..=500).contains(&records), "{records} syncs for 1,000 commits");
+    }
+
+    #[test]
+    fn too_much_at_once_is_busy_and_leaves_no_trace() {
+        let place = tempfile::tempdir().unwrap();
+        let values: Vec<Bytes> = (0..16).map(|byte| Bytes::from(vec![byte; 65_000])).collect();
+        let megabyte = |number: u32| {
+            let name = |part: usize| Key::bulk([&number.to_be_bytes()[..], &[part as u8]].concat());
+            values
+                .iter()
+                .enumerate()
+                .fold(Batch::new(), |batch, (part, value)| batch.put(name(part), value.clone()))
+        };
+        let (kv, answers) = commit_at_once(open(&place), (0..200).map(megabyte).collect());
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(CommitError::Busy))).count();
+        assert!(busy > 0 && busy < 200, "{busy} of 200 MB at once are refused");
+        for (number, answer) in (0_u32..).zip(&answers) {
+            let range = KeyRange::prefix(Family::Bulk, number.to_be_bytes().to_vec());
+            let there = run(kv.scan(Scan::ascending(range))).unwrap().rows.len();
+            match answer {
+                Ok(()) => assert_eq!(there, 16, "batch {number}"),
+                Err(CommitError::Busy) => assert_eq!(there, 0, "batch {number}"),
+                Err(other) => panic!("batch {number}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn clearing_whole_files_keeps_the_end_of_the_range() {
+        let place = tempfile::tempdir().unwrap();
+        let kv = open(&place);
+        for family in Family::ALL {
+            let key = |number: u32| Key::new(family, number.to_be_bytes().to_vec());
+            let batch = (0..100).fold(Batch::new(), |batch, number| batch.put(key(number), vec![1; 9_000]));
+            run(kv.commit(batch)).unwrap();
+            // Into one file below the first level, from the first key to the last.
+            let handle = kv.database().family(family);
+            kv.database().rocks.flush_cf(handle).unwrap();
+            kv.database().rocks.compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
+            run(kv.clear(KeyRange::new(family, key(0).bytes, key(99).bytes))).unwrap();
+            assert_eq!(run(kv.get(&key(98))).unwrap(), None, "{family:?}");
+            assert!(run(kv.get(&key(99))).unwrap().is_some(), "{family:?} lost the end of the range");
+            let live = || kv.database().rocks.live_files().unwrap();
+            let files = || {
+                live().iter().filter(|file| file.column_family_name == crate::tuning::name(family)).count()
+            };
+            assert_eq!(files(), 1, "{family:?}");
+            run(kv.clear(KeyRange::all(family))).unwrap();
+            assert_eq!(files(), 0, "{family:?} keeps files of cleared ranges");
+        }
+    }
 
     #[test]
     fn the_last_key_before_an_end_is_next_to_it() {
