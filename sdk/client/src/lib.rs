@@ -17,6 +17,9 @@ pub mod notice;
 
 mod backoff;
 mod random;
+mod session;
+mod socket;
+mod spool;
 mod tls;
 
 pub mod rest;

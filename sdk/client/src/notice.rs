@@ -134,7 +134,7 @@ impl fmt::Display for Notice {
                 write!(f, "{problem}; a newer attempt of this job runs, this one sends nothing more")
             }
             Self::ChannelRefused { channel, problem } => {
-                write!(f, "channel {channel:?} is refused: {problem}; its points are dropped and counted")
+                write!(f, "channel \"{channel}\" is refused: {problem}; its points are dropped and counted")
             }
             Self::FrameRefused { problem } => {
                 write!(f, "points were refused: {problem}; they are counted as dropped on the job's page")

@@ -33,6 +33,7 @@ use crate::rest::Access;
 mod buffer;
 mod channel;
 mod inner;
+mod link;
 mod shared;
 
 pub use channel::{ImageChannel, ImageData, LogChannel, NumericChannel, TextChannel};
@@ -106,7 +107,7 @@ impl From<Environment> for WriterSettings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChannelError {
     /// This writer opened a channel of this name with another kind or origin.
-    #[error("channel {name:?} is {}, not {}; one name has one kind", found.as_str(), wanted.as_str())]
+    #[error("channel \"{name}\" is {}, not {}; one name has one kind", found.as_str(), wanted.as_str())]
     KindDiffers {
         /// The channel.
         name: ChannelName,
@@ -117,7 +118,7 @@ pub enum ChannelError {
     },
     /// `sys/…` belongs to Neptune itself, and only that does.
     #[error(
-        "channel {name:?}: names that begin with sys/ belong to Neptune's own channels, other names to the program"
+        "channel \"{name}\": names that begin with sys/ belong to Neptune's own channels, other names to the program"
     )]
     Reserved {
         /// The channel.

@@ -47,6 +47,8 @@ pub(super) struct LogPiece {
 pub(super) struct Buffer {
     pub(super) chunks: Vec<Vec<Point>>,
     pub(super) open: Vec<Point>,
+    /// An empty chunk to go on with when `open` is taken away.
+    spare: Vec<Point>,
     pub(super) texts: Vec<TextPoint>,
     pub(super) log: Vec<LogPiece>,
     pub(super) images: Vec<ImageData>,
@@ -106,9 +108,17 @@ impl Buffer {
         Ok(())
     }
 
-    /// Whether it is worth waking the background thread before its next turn.
-    pub(super) fn has_full_chunk(&self) -> bool {
-        !self.chunks.is_empty()
+    /// Goes on with the chunk that was lent.
+    pub(super) fn swap_in_spare(&mut self) {
+        self.open = std::mem::take(&mut self.spare);
+    }
+
+    /// Takes an empty chunk for the time when `open` is taken away; answers the one that is not needed.
+    pub(super) fn lend(&mut self, chunk: Vec<Point>) -> Vec<Point> {
+        match self.spare.capacity() < chunk.capacity() {
+            true => std::mem::replace(&mut self.spare, chunk),
+            false => chunk,
+        }
     }
 }
 
@@ -117,7 +127,7 @@ impl Buffer {
 pub(super) struct Budget {
     limit: usize,
     used: AtomicUsize,
-    /// A caller waited in vain: until there is room again nobody waits.
+    /// A caller waited in vain: until frames leave memory again nobody waits.
     stalled: AtomicBool,
     turn: Mutex<()>,
     freed: Condvar,
@@ -147,15 +157,25 @@ impl Budget {
         fits
     }
 
-    /// Takes memory for what replaces something that is given back next.
-    pub(super) fn take_anyway(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+    /// Whether waiting for room is known to be in vain.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Makes the frames' share of `before` bytes one of `after`, room or not: it replaces what is given back next.
+    pub(super) fn settle(&self, before: usize, after: usize) {
+        match after.checked_sub(before) {
+            Some(more) => drop(self.used.fetch_add(more, Ordering::Relaxed)),
+            None => {
+                self.stalled.store(false, Ordering::Relaxed);
+                self.give_back(before - after);
+            }
+        }
     }
 
     /// Gives memory back.
     pub(super) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.stalled.store(false, Ordering::Relaxed);
         self.freed.notify_all();
     }
 
@@ -165,7 +185,7 @@ impl Budget {
         let mut turn = self.turn.lock().expect("nothing panics while it holds this lock");
         while self.used() + bytes > self.limit {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stalled.load(Ordering::Relaxed) {
+            if left.is_zero() || self.is_stalled() {
                 self.stalled.store(true, Ordering::Relaxed);
                 return false;
             }
@@ -212,7 +232,7 @@ mod tests {
         assert!(!budget.wait_for_room(usize::MAX / 2));
         assert!((0..1000).all(|_| !budget.wait_for_room(usize::MAX / 2)));
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-        budget.give_back(buffer.open.capacity() * size_of::<Point>());
+        budget.settle(buffer.open.capacity() * size_of::<Point>(), 0);
         assert!(budget.wait_for_room(1));
     }
 

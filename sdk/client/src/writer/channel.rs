@@ -1,13 +1,13 @@
 //! What a program holds of a channel: cheap to clone, usable from any thread and after a fork.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use neptune_wire::{ChannelKind, ChannelName, ChannelOrigin, Micros};
 use once_cell::race::OnceBox;
 
-use super::buffer::{Buffer, ENTRY_BYTES, LogPiece, Point, TextPoint};
+use super::buffer::{Budget, Buffer, ENTRY_BYTES, LogPiece, Point, TextPoint};
 use super::inner::Inner;
 use crate::fork;
 
@@ -172,6 +172,8 @@ pub(super) struct Core {
     pub(super) origin: ChannelOrigin,
     buffer: Mutex<Buffer>,
     pub(super) acked: AtomicU64,
+    /// The background thread has told the session of it.
+    pub(super) announced: AtomicBool,
     /// This channel in a forked child.
     successor: OnceBox<Handle>,
 }
@@ -186,6 +188,7 @@ impl Core {
             origin,
             buffer: Mutex::default(),
             acked: AtomicU64::new(0),
+            announced: AtomicBool::new(false),
             successor: OnceBox::new(),
         }
     }
@@ -235,10 +238,7 @@ impl Handle {
     /// Adds something of so many bytes; when there is no room it counts `points` as dropped.
     fn push(&self, bytes: usize, points: u64, add: impl FnOnce(&mut Buffer)) {
         let budget = &self.inner.shared.budget;
-        let room = budget.take(bytes) || {
-            self.inner.shared.wake();
-            budget.wait_for_room(bytes) && budget.take(bytes)
-        };
+        let room = budget.take(bytes) || self.wait_for_room(budget, bytes) && budget.take(bytes);
         let mut buffer = self.buffer();
         if room && !buffer.closed {
             add(&mut buffer);
@@ -265,8 +265,7 @@ impl Handle {
                 },
             };
             drop(buffer);
-            shared.wake();
-            if !full.is_some_and(|full| shared.budget.wait_for_room(full.bytes)) {
+            if !full.is_some_and(|full| self.wait_for_room(&shared.budget, full.bytes)) {
                 let mut buffer = self.buffer();
                 buffer.dropped += 1;
                 return self.mark(&mut buffer);
@@ -274,13 +273,18 @@ impl Handle {
         }
     }
 
+    fn wait_for_room(&self, budget: &Budget, bytes: usize) -> bool {
+        if budget.is_stalled() {
+            return false;
+        }
+        self.inner.shared.wake();
+        budget.wait_for_room(bytes)
+    }
+
     fn push_image(&self, image: ImageData) {
         let budget = &self.inner.shared.image_budget;
         let bytes = ENTRY_BYTES + image.bytes.len();
-        let room = budget.take(bytes) || {
-            self.inner.shared.wake();
-            budget.wait_for_room(bytes) && budget.take(bytes)
-        };
+        let room = budget.take(bytes) || self.wait_for_room(budget, bytes) && budget.take(bytes);
         let mut buffer = self.buffer();
         if room && !buffer.closed {
             let x = buffer.place(image.x);

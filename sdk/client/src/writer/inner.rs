@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use once_cell::race::OnceBox;
 
+use super::link;
 use super::shared::Shared;
 use super::{Flushed, WriterSettings};
 use crate::fork;
+use crate::notice::Notice;
 
 /// One process's writer.
 pub(super) struct Inner {
@@ -23,6 +25,14 @@ impl Inner {
     pub(super) fn open(settings: WriterSettings) -> Arc<Self> {
         fork::watch();
         let shared = Arc::new(Shared::new(settings));
+        if let Err(error) = link::spawn(&shared) {
+            // The program runs on; its points are counted as dropped.
+            shared.settings.notices.say(Notice::SpoolFailed {
+                spool: shared.settings.spool_dir.clone(),
+                why: format!("no background thread: {error}"),
+            });
+            shared.end();
+        }
         Arc::new(Self { generation: fork::generation(), shared, successor: OnceBox::new() })
     }
 
@@ -50,6 +60,15 @@ impl Inner {
 
     pub(super) fn close(&self, within: Duration) -> Flushed {
         self.shared.close(within)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The last writer and channel are gone (or a forked child lost the race to make one): nobody waits for the end.
+        if self.generation == fork::generation() {
+            self.shared.ask_to_close();
+        }
     }
 }
 

@@ -16,6 +16,12 @@ use super::channel::Core;
 use super::{ChannelError, Flushed, Stats, WriterSettings};
 
 const LOCKED: &str = "nothing panics while it holds this lock";
+/// The longest wait of a caller; an `Instant` cannot name every `Duration` from now.
+const WAIT_AT_MOST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// After its deadline a caller waits so long for the disk to take what the server did not.
+const DISK_WITHIN: Duration = Duration::from_secs(2);
+/// How long a closer waits for the session's end beyond the flush.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(1500);
 
 /// A change of the job that is no point; sent in order, each may be repeated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +29,16 @@ const LOCKED: &str = "nothing panics while it holds this lock";
 pub(crate) enum Request {
     Patch(PatchJob),
     Chart(CreateChart),
+}
+
+impl Request {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Patch(_) => "a change of the job".into(),
+            Self::Chart(chart) => format!("chart \"{}\"", chart.name),
+        }
+    }
 }
 
 /// See the [module](self).
@@ -49,17 +65,20 @@ struct Channels {
 
 /// What callers wish and how far the background thread is.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
-    /// Flushes asked for, ever.
-    pub(super) flushes: u64,
-    /// Of those, done.
-    pub(super) flushed: u64,
-    /// The session is to end by then.
-    pub(super) close_by: Option<Instant>,
+struct Progress {
+    /// Flushes asked for, ever; numbers the next one.
+    flushes: u64,
+    /// Those the background thread has not seen.
+    wanted: Vec<(u64, Instant)>,
+    /// Those it has answered and whose caller has not seen it.
+    answers: HashMap<u64, Flushed>,
+    /// The session is to end.
+    close: bool,
     /// The background thread has ended.
-    pub(super) ended: bool,
-    pub(super) last: Option<Flushed>,
-    pub(super) stats: Stats,
+    ended: bool,
+    /// The last answer.
+    last: Option<Flushed>,
+    stats: Stats,
 }
 
 impl Shared {
@@ -136,6 +155,10 @@ impl Shared {
         self.requests.lock().expect(LOCKED).push_back(request);
     }
 
+    pub(super) fn take_requests(&self) -> VecDeque<Request> {
+        std::mem::take(&mut *self.requests.lock().expect(LOCKED))
+    }
+
     /// Asks the background thread to take its turn now; once per turn.
     pub(super) fn wake(&self) {
         if !self.woken.swap(true, Ordering::Relaxed) {
@@ -143,14 +166,95 @@ impl Shared {
         }
     }
 
-    pub(super) fn flush(&self, _within: Duration) -> Flushed {
-        self.wake();
-        let progress = self.progress.lock().expect(LOCKED);
-        progress.last.clone().unwrap_or(Flushed { all_acked: true, waiting_points: 0, spool: None })
+    /// A turn begins: it sees everything that was pushed before.
+    pub(super) fn begin_turn(&self) {
+        self.woken.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits for a flush, and after its time a little for the disk.
+    pub(super) fn flush(&self, within: Duration) -> Flushed {
+        self.wait(within, false)
     }
 
     pub(super) fn close(&self, within: Duration) -> Flushed {
-        self.flush(within)
+        let flushed = self.wait(within, true);
+        let by = Instant::now() + GOODBYE_WITHIN;
+        let mut progress = self.progress.lock().expect(LOCKED);
+        while !progress.ended {
+            let left = by.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            progress = self.progressed.wait_timeout(progress, left).expect(LOCKED).0;
+        }
+        flushed
+    }
+
+    /// Closes without waiting.
+    pub(super) fn ask_to_close(&self) {
+        self.progress.lock().expect(LOCKED).close = true;
+        self.notify.notify_one();
+    }
+
+    fn wait(&self, within: Duration, close: bool) -> Flushed {
+        let by = Instant::now() + within.min(WAIT_AT_MOST);
+        let mut progress = self.progress.lock().expect(LOCKED);
+        let id = progress.flushes;
+        progress.flushes += 1;
+        progress.wanted.push((id, by));
+        progress.close |= close;
+        drop(progress);
+        // Not `wake`: a turn that begins between its flag and this wish would not see the wish.
+        self.notify.notify_one();
+        let mut progress = self.progress.lock().expect(LOCKED);
+        loop {
+            if let Some(flushed) = progress.answers.remove(&id) {
+                return flushed;
+            }
+            let left = (by + DISK_WITHIN).saturating_duration_since(Instant::now());
+            if progress.ended || left.is_zero() {
+                let stats = &progress.stats;
+                let waiting_points =
+                    stats.sent_points.saturating_sub(stats.acked_points + stats.refused_points);
+                let spool = (stats.spool_bytes > 0).then(|| self.settings.spool_dir.clone());
+                let flushed = Flushed { all_acked: false, waiting_points, spool };
+                return progress.last.clone().filter(|_| progress.ended).unwrap_or(flushed);
+            }
+            progress = self.progressed.wait_timeout(progress, left).expect(LOCKED).0;
+        }
+    }
+
+    /// What callers asked for: flushes with their deadlines, and whether to close.
+    pub(super) fn take_wishes(&self) -> (Vec<(u64, Instant)>, bool) {
+        let mut progress = self.progress.lock().expect(LOCKED);
+        (std::mem::take(&mut progress.wanted), progress.close)
+    }
+
+    /// From now on nothing is taken from callers.
+    pub(super) fn close_buffers(&self) {
+        for core in &self.channels.read().expect(LOCKED).by_number {
+            core.buffer().closed = true;
+        }
+    }
+
+    pub(super) fn answer(&self, ids: &[u64], flushed: &Flushed) {
+        let mut progress = self.progress.lock().expect(LOCKED);
+        // The largest number is the background thread's own.
+        let asked = ids.iter().filter(|id| **id != u64::MAX);
+        progress.answers.extend(asked.map(|id| (*id, flushed.clone())));
+        progress.last = Some(flushed.clone());
+        self.progressed.notify_all();
+    }
+
+    pub(super) fn publish(&self, stats: &Stats) {
+        self.progress.lock().expect(LOCKED).stats.clone_from(stats);
+    }
+
+    /// The background thread is gone.
+    pub(super) fn end(&self) {
+        self.close_buffers();
+        self.progress.lock().expect(LOCKED).ended = true;
+        self.progressed.notify_all();
     }
 
     pub(super) fn stats(&self) -> Stats {

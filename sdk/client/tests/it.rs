@@ -1,0 +1,13 @@
+//! The client against a peer that keeps the rules of the protocol and breaks everything else: connections, answers, itself.
+
+#![allow(unreachable_pub, reason = "a test program has no outside")]
+
+#[cfg(test)]
+mod it {
+    mod peer;
+    mod support;
+
+    mod delivery;
+    mod faults;
+    mod rest;
+}
