@@ -4,7 +4,7 @@
 //! is atomic only so that the class can be frozen, which spares a borrow check per call.
 
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -92,18 +92,17 @@ impl ChannelInternal {
             Sink::Numeric(channel) => {
                 let y = f64_from_object(y).map_err(|error| self.not_a_number("y", y, &error))?;
                 channel.send(x, y, writer::now());
-                self.note(x, || format!("{y:?}"));
+                self.note(x, format_args!("{y:?}"));
             }
             Sink::Text(channel) => {
                 let text = self.text_from_object(y)?;
                 channel.send(Some(x), &text, writer::now());
-                self.note(x, || text.into_owned());
+                self.note(x, OneLine(&text));
             }
             Sink::Image(channel) => {
                 let image = self.image_from_object(x, y)?;
-                let name = image.name.clone();
+                self.note(x, OneLine(&image.name));
                 py.detach(|| channel.send(image));
-                self.note(x, || name);
             }
         }
         self.continue_after(x);
@@ -131,7 +130,7 @@ impl ChannelInternal {
         }
         py.detach(|| channel.send_many(&x, &y, writer::now()));
         for (x, y) in x.iter().zip(&y) {
-            self.note(*x, || format!("{y:?}"));
+            self.note(*x, format_args!("{y:?}"));
         }
         if let Some(last) = x.iter().rfind(|x| x.is_finite()) {
             self.continue_after(*last);
@@ -157,9 +156,9 @@ impl ChannelInternal {
     }
 
     /// Writes the line of a point into the log of a job that works offline.
-    fn note(&self, x: f64, y: impl FnOnce() -> String) {
+    fn note(&self, x: f64, y: impl Display) {
         if let Some(log) = &self.log {
-            log.write(self.name.as_str(), x, &y());
+            log.write(self.name.as_str(), x, y);
         }
     }
 
@@ -208,6 +207,19 @@ impl ChannelInternal {
 
     fn wrong(&self, why: &str) -> PyErr {
         InvalidTypeError::new_err(format!("channel {:?}: {why}", self.name()))
+    }
+}
+
+/// A text with its line ends written out.
+struct OneLine<'a>(&'a str);
+
+impl Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, line) in self.0.split('\n').enumerate() {
+            f.write_str(if i > 0 { "\\n" } else { "" })?;
+            f.write_str(line)?;
+        }
+        Ok(())
     }
 }
 

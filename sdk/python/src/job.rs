@@ -156,6 +156,11 @@ impl JobInternal {
         })
     }
 
+    /// In a forked child: leaves to the parent what two processes cannot do at once.
+    fn note_fork(&self) {
+        self.log.iter().for_each(|log| log.silence());
+    }
+
     /// The end of the process: as `flush`, then nothing more is taken. `exit_code` ends a job that works offline.
     fn finish(&self, py: Python<'_>, seconds: f64, exit_code: i32) {
         let within = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);

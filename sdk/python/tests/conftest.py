@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,3 +79,17 @@ def ctx(spool: Path) -> neptune.Context:
 def name(request: pytest.FixtureRequest) -> str:
     """A channel's name that no other test has."""
     return request.node.name
+
+
+@pytest.fixture
+def points(ctx: neptune.Context) -> Callable[[neptune.Channel], list[tuple[str, str]]]:
+    """Reads a channel's points, x and y as text, from the log of the job that works offline."""
+
+    def read(channel: neptune.Channel) -> list[tuple[str, str]]:
+        ctx.job._core.flush(0.0)
+        head = f"{channel.name}: x="
+        lines = Path("offline_job.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        found = [line[len(head) :].split(" y=", 1) for line in lines if line.startswith(head)]
+        return [(x, y) for x, y in found]
+
+    return read

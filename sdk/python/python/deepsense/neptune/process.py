@@ -130,8 +130,11 @@ def _after_fork() -> None:
     """In a forked child: the lock may be held by a thread that does not exist here."""
     global _lock
     _lock = threading.Lock()
+    if _job is None:
+        return
+    _job._core.note_fork()
     util = sys.modules.get("multiprocessing.util")
-    if _job is not None and util is not None:
+    if util is not None:
         # `multiprocessing` forgets finalizers when the child starts, and then runs this.
         util.register_after_fork(_job, lambda _: _end_with_multiprocessing())
 
