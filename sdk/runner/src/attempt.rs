@@ -21,7 +21,7 @@ use neptune_wire::{ChannelName, Micros};
 use nix::sys::signal::Signal;
 
 use crate::config::LogChannel;
-use crate::process::{Meter, Pipes, ProcessTree, exit_kind};
+use crate::process::{Member, Meter, Pipes, ProcessTree, exit_kind};
 use ending::Ending;
 use relay::Relay;
 
@@ -115,7 +115,7 @@ pub fn run(
         relay(LogStream::Stdout).spawn(Box::new(stdout), writer),
         relay(LogStream::Stderr).spawn(Box::new(stderr), writer),
     ];
-    let mut attempt = Attempt { tree, ending: None, ended: None, leftovers_told: false };
+    let mut attempt = Attempt { tree, ending: None, ended: None, leftovers: None };
     let measure = Measure::open(writer, started);
     attempt.watch(measure, heard, tell);
     let outcome = attempt.outcome();
@@ -144,7 +144,8 @@ struct Attempt {
     tree: ProcessTree,
     ending: Option<Ending>,
     ended: Option<End>,
-    leftovers_told: bool,
+    /// What the program left running.
+    leftovers: Option<Vec<String>>,
 }
 
 /// The program's own end.
@@ -186,12 +187,8 @@ impl Attempt {
         match due {
             Some(Signal::SIGKILL) => {
                 if let Err(alive) = self.tree.kill() {
-                    let names: Vec<_> =
-                        alive.iter().map(|member| format!("{} ({})", member.name, member.pid)).collect();
-                    tell(Told::Note(format!(
-                        "SIGKILL did not end {}; the kernel holds them",
-                        names.join(", ")
-                    )));
+                    let names = named(&alive).join(", ");
+                    tell(Told::Note(format!("SIGKILL did not end {names}; the kernel holds them")));
                 }
                 self.ending.as_mut().expect("the signal came from it").killed = true;
             }
@@ -208,11 +205,10 @@ impl Attempt {
         if members.is_empty() || self.ending.as_ref().is_some_and(|ending| ending.killed) {
             return true;
         }
-        if self.ending.is_none() && !self.leftovers_told && end.at.elapsed() > LEFTOVER_AFTER {
-            self.leftovers_told = true;
-            let processes =
-                members.iter().map(|member| format!("{} ({})", member.name, member.pid)).collect();
-            tell(Told::Leftovers { processes });
+        if self.ending.is_none() && end.at.elapsed() > LEFTOVER_AFTER {
+            let processes = named(&members);
+            tell(Told::Leftovers { processes: processes.clone() });
+            self.leftovers = Some(processes);
             self.ending = Some(Ending::graceful(Signal::SIGTERM, Duration::from_millis(GRACE_MILLIS)));
         }
         false
@@ -268,9 +264,15 @@ impl Attempt {
             ExitKind::NotStarted => 126,
         };
         let aborted = end.aborted.is_some();
-        let reason = end.aborted.flatten();
+        let left = self.leftovers.take();
+        let left = left.map(|left| format!("ended processes it left running: {}", left.join(", ")));
+        let reason = end.aborted.flatten().or(left);
         Outcome { exit: Exit { how, ended_micros: end.micros, aborted, reason }, status }
     }
+}
+
+fn named(members: &[Member]) -> Vec<String> {
+    members.iter().map(|member| format!("{} ({})", member.name, member.pid)).collect()
 }
 
 /// CPU and memory of the tree as two system channels; x is seconds since the start.

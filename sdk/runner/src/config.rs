@@ -18,6 +18,7 @@ use neptune_wire::{ChannelName, ProjectKey, Tag};
 use crate::params::Parameters;
 
 pub use find::{JOB_FILES, find_job_file};
+pub use read::expand_home;
 
 /// One level of settings; what is absent is left to the level below.
 #[derive(Debug, Clone, Default, PartialEq)]

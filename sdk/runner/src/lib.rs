@@ -5,10 +5,20 @@
 //!
 //! This crate does not know how a command line looks on a terminal, and no HTTP: it speaks through `neptune-client`.
 
-pub mod attempt;
 pub mod config;
 pub mod params;
-pub mod process;
+
+pub mod program;
+pub mod project;
 pub mod snapshot;
+
+pub mod plan;
+
+pub mod process;
+
+pub mod attempt;
+
+pub mod launch;
+pub mod signals;
 
 pub mod nearest;

@@ -156,6 +156,11 @@ impl Tree {
         path.to_str().is_some_and(found)
     }
 
+    /// Follows a folder that was renamed.
+    pub(crate) fn moved_to(&mut self, root: &Path) {
+        self.root = root.into();
+    }
+
     fn path_of(&self, file: &neptune_wire::snapshot::File) -> PathBuf {
         self.root.join(&file.path)
     }

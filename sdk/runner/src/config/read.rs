@@ -225,8 +225,8 @@ fn read_storage(config: &mut Config, place: &Place<'_>) {
     config.storage = place.text().map(|text| expand_home(&text));
 }
 
-/// `~/…` as a shell would read it; a `file://` URL as the path it is.
-pub(crate) fn expand_home(text: &str) -> std::path::PathBuf {
+/// Reads a path: `~/…` as a shell would, a `file://` URL as the path it is.
+pub fn expand_home(text: &str) -> std::path::PathBuf {
     let text = text.strip_prefix("file://").unwrap_or(text);
     match (text.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest),

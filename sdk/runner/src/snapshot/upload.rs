@@ -51,7 +51,7 @@ impl Tree {
         &mut self,
         rest: &Rest,
         project: &ProjectKey,
-        progress: &(dyn Fn(UploadProgress) + Sync),
+        progress: &mut dyn FnMut(UploadProgress),
     ) -> Result<Digest, UploadError> {
         let mut held: HashMap<Digest, BlobSource> = HashMap::new();
         let mut changed = None;
