@@ -310,16 +310,12 @@ mod tests {
         check(
             &[("train.py", 0o644)],
             None,
-            expect![[
-                r#"main file: /job/main.py does not exist; name the program to run, as `neptune run train.py`; did you mean "train.py"?"#
-            ]],
+            expect![[r#"main file: /job/main.py does not exist; did you mean "train.py"?"#]],
         );
         check(
             &[("train.py", 0o644), ("test.py", 0o644)],
             Some("trian.py"),
-            expect![[
-                r#"main file: /job/trian.py does not exist; name the program to run, as `neptune run train.py`; did you mean "train.py"?"#
-            ]],
+            expect![[r#"main file: /job/trian.py does not exist; did you mean "train.py"?"#]],
         );
         check(
             &[("a.py", 0o644), ("b.py", 0o644)],
