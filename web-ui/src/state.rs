@@ -7,4 +7,6 @@ pub mod format;
 pub mod jobs;
 pub mod lines;
 pub mod link;
+pub mod timing;
 pub mod window;
+pub mod zoom;

@@ -183,7 +183,7 @@ mod tests {
         let mut many = Span::default();
         for n in 0..100 {
             many.push(f64::from(n), if n == 42 { 1000.0 } else { 0.0 });
-            many.thin(5);
+            many.settle(5);
         }
         let drawing = draw(&[&many], None);
         let drawn = &drawing.series[0];

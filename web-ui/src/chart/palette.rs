@@ -1,7 +1,7 @@
 //! Which colour a series has: chosen by its name, so that `loss` looks the same in every chart of every job.
 
 /// Colours in the palette (`--series-0` … in `css/tokens.css`).
-pub const COLOURS: usize = 8;
+pub const COLOURS: usize = 7;
 
 /// The colour of each series of a chart. Two series whose names choose the same colour get different ones, as long as
 /// there are enough.

@@ -98,6 +98,16 @@ impl Track {
         self.known
     }
 
+    /// Points whose x is NaN: they have no place on the axis.
+    pub fn without_x(&self) -> u64 {
+        self.without_x
+    }
+
+    /// Whether an answer is awaited.
+    pub fn is_awaiting(&self) -> bool {
+        self.awaited.is_some()
+    }
+
     /// Whether nothing was answered yet.
     pub fn is_loading(&self) -> bool {
         self.awaited.is_some() && self.span.count() == 0
@@ -220,10 +230,10 @@ impl Track {
             self.without_x += u64::from(x.is_nan());
             if self.range.is_none_or(|(from, to)| from <= x && x <= to) {
                 self.span.push(x, y);
+                self.span.settle(buckets);
             }
         }
         self.known = self.known.max(end);
-        self.span.thin(buckets);
     }
 }
 

@@ -60,6 +60,16 @@ impl Query {
         self.0.iter().find(|(k, v)| k == key && !v.is_empty()).map(|(_, v)| v.as_str())
     }
 
+    /// All values of a key that may occur more than once.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// The same without some keys and values.
+    pub fn without(&self, dropped: impl Fn(&str, &str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(key, value)| !dropped(key, value)).cloned().collect())
+    }
+
     /// The values of a comma-separated key that this type understands; others are left out.
     pub fn list<T: std::str::FromStr>(&self, key: &str) -> Vec<T> {
         let values = self.find(key).unwrap_or_default();

@@ -67,6 +67,17 @@ pub fn bytes(size: u64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// A command as one would type it into a POSIX shell: words with special characters are quoted.
+pub fn command_line(words: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
+    let quoted = |word: &String| match word.as_str() {
+        "" => "''".into(),
+        word if word.chars().all(plain) => word.to_owned(),
+        word => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 /// A length of time in its two largest units; a clock that went back shows as nothing passed.
 pub fn duration(micros: i64) -> String {
     let micros = micros.max(0);
@@ -187,6 +198,12 @@ mod tests {
     fn sizes_change_unit_before_they_grow_long() {
         let shown: Vec<_> = [0, 1023, 1024, 1_048_570, 5 << 30].into_iter().map(bytes).collect();
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn a_command_can_be_pasted() {
+        let words = ["python", "main.py", "--note", "it's 5 %", "", "--lr=0.1"].map(String::from);
+        assert_eq!(command_line(&words), r"python main.py --note 'it'\''s 5 %' '' --lr=0.1");
     }
 
     #[test]

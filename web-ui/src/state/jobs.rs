@@ -1,5 +1,7 @@
 //! The jobs that the list holds: pages as they were asked for, then every change as it arrives.
 
+use std::rc::Rc;
+
 use neptune_wire::Job;
 use neptune_wire::job::Page;
 
@@ -8,14 +10,14 @@ use super::filter::JobFilter;
 /// Rows of the jobs list, in the filter's order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct JobList {
-    rows: Vec<Job>,
+    rows: Vec<Rc<Job>>,
     next: Option<String>,
     total: u64,
 }
 
 impl JobList {
     /// The rows in order.
-    pub fn rows(&self) -> &[Job] {
+    pub fn rows(&self) -> &[Rc<Job>] {
         &self.rows
     }
 
@@ -39,8 +41,8 @@ impl JobList {
     pub fn extend(&mut self, page: Page<Job>) {
         for job in page.items {
             match self.rows.iter_mut().find(|row| row.uid == job.uid) {
-                Some(row) => *row = job,
-                None => self.rows.push(job),
+                Some(row) => *row = job.into(),
+                None => self.rows.push(job.into()),
             }
         }
         self.next = page.next;
@@ -63,7 +65,7 @@ impl JobList {
         let at = self.rows.partition_point(|row| filter.sort.compare(row, &job).is_lt());
         if at < self.rows.len() || self.next.is_none() || old.is_some() {
             self.total += u64::from(old.is_none());
-            self.rows.insert(at, job);
+            self.rows.insert(at, job.into());
         }
     }
 }

@@ -80,11 +80,6 @@ impl Link {
         self.if_open(LiveUp::Unsubscribe { id })
     }
 
-    /// Whether messages for this subscription are still wanted.
-    pub fn holds(&self, id: u32) -> bool {
-        self.topics.contains_key(&id)
-    }
-
     fn if_open(&self, message: LiveUp) -> Option<LiveUp> {
         (self.connection == Connection::Open).then_some(message)
     }
@@ -117,7 +112,6 @@ mod tests {
         let (dropped, _) = link.subscribe(jobs());
         link.closed(0.5);
         assert_eq!(link.unsubscribe(dropped), None, "there is no socket to say it on");
-        assert!(!link.holds(dropped));
         link.connecting();
         assert_eq!(link.opened(), [LiveUp::Subscribe { id: kept, topic: jobs() }]);
     }
