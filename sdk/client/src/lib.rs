@@ -6,6 +6,7 @@
 //! - [`Control`]: a runner's beats up, the server's wishes down.
 //! - [`JobFolder`] and [`sync`]: a job that could not be registered, or not finished, waits in a folder and is uploaded
 //!   later, every point exactly once.
+//! - [`live::Live`]: what a browser hears, for programs that follow a job.
 //! - [`environment`]: what a runner tells the program it starts.
 //!
 //! This crate does not know that a database exists, how programs are started, or what a command line looks like.
@@ -29,6 +30,7 @@ pub mod writer;
 
 pub mod control;
 pub mod folder;
+pub mod live;
 pub mod sync;
 
 pub use control::{Control, ControlEvent, ControlSettings};

@@ -9,6 +9,7 @@ use neptune_wire::Problem;
 use neptune_wire::ingest::{IngestDown, IngestUp};
 use neptune_wire::problem::Code;
 use neptune_wire::server::{API, CLIENT_HEADER};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -25,9 +26,9 @@ use crate::rest::{Access, CLIENT, RestError, innermost};
 /// Time to connect, to shake hands and to hear the first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that says nothing for this long is asked whether it is there.
-const PING_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const PING_AFTER: Duration = Duration::from_secs(10);
 /// A peer that says nothing for this long is gone.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 /// Messages on their way to the socket; about 2 MB of frames.
 const OUTGOING: usize = 32;
 /// Messages heard and not yet looked at.
@@ -36,8 +37,11 @@ const INCOMING: usize = 256;
 const MESSAGE_BYTES: usize = 4 << 20;
 
 /// What the socket is made over.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A WebSocket to a server, whatever it is made over.
+pub(crate) type WebSocket = WebSocketStream<Box<dyn Stream>>;
 
 /// An open connection. Dropping it closes it.
 #[derive(Debug)]
@@ -52,17 +56,10 @@ pub(crate) struct Socket {
 impl Socket {
     /// Connects within [`CONNECT_TIMEOUT`].
     pub(crate) async fn connect(access: Access) -> Result<Self, RestError> {
-        let url = access.url.clone();
-        match timeout(CONNECT_TIMEOUT, open(&access)).await {
-            Ok(opened) => Ok(Self::over(opened?, url)),
-            Err(_) => Err(RestError::Unreachable {
-                url,
-                why: format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()),
-            }),
-        }
+        Ok(Self::over(connect_to(&access, "ingest").await?, access.url))
     }
 
-    fn over(stream: WebSocketStream<Box<dyn Stream>>, url: String) -> Self {
+    fn over(stream: WebSocket, url: String) -> Self {
         let (sink, stream) = stream.split();
         let (outgoing, to_send) = mpsc::channel(OUTGOING);
         let (heard, incoming) = mpsc::channel(INCOMING);
@@ -92,7 +89,14 @@ pub(crate) fn text(message: &IngestUp) -> Message {
     Message::text(json)
 }
 
-async fn open(access: &Access) -> Result<WebSocketStream<Box<dyn Stream>>, RestError> {
+/// Connects to a WebSocket under `/api/v1` within [`CONNECT_TIMEOUT`].
+pub(crate) async fn connect_to(access: &Access, path: &str) -> Result<WebSocket, RestError> {
+    let why = || format!("no answer in {} s", CONNECT_TIMEOUT.as_secs());
+    let late = || RestError::Unreachable { url: access.url.clone(), why: why() };
+    timeout(CONNECT_TIMEOUT, open(access, path)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn open(access: &Access, path: &str) -> Result<WebSocket, RestError> {
     let unreachable = |why: String| RestError::Unreachable { url: access.url.clone(), why };
     let base = access.url.trim_end_matches('/');
     let invalid = || RestError::Request(format!("{base:?} is no address such as http://127.0.0.1:8420"));
@@ -118,7 +122,7 @@ async fn open(access: &Access) -> Result<WebSocketStream<Box<dyn Stream>>, RestE
 
     let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
     let mut request =
-        format!("{scheme}://{rest}{API}/ingest").into_client_request().map_err(|_| invalid())?;
+        format!("{scheme}://{rest}{API}/{path}").into_client_request().map_err(|_| invalid())?;
     request.headers_mut().insert(HeaderName::from_static("neptune-client"), HeaderValue::from_static(CLIENT));
     debug_assert!(CLIENT_HEADER.eq_ignore_ascii_case("neptune-client"));
     if let Some(token) = &access.token {
@@ -206,7 +210,7 @@ async fn hear_all(
         };
         silent = Duration::ZERO;
         let down = match message {
-            Some(Ok(Message::Text(text))) => match parse(&text) {
+            Some(Ok(Message::Text(text))) => match parse::<IngestDown>(&text) {
                 Ok(Some(down)) => Ok(down),
                 Ok(None) => continue,
                 Err(why) => Err(RestError::Protocol { url: url.clone(), why }),
@@ -234,7 +238,7 @@ async fn hear_all(
 }
 
 /// A message, or `None` for a kind that a newer server has and this client does not know.
-fn parse(text: &str) -> Result<Option<IngestDown>, String> {
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<Option<T>, String> {
     match serde_json::from_str(text) {
         Ok(down) => Ok(Some(down)),
         Err(error) => {
@@ -254,10 +258,13 @@ mod tests {
 
     #[test]
     fn newer_messages_are_passed_over_and_garbage_is_not() {
-        assert!(matches!(parse(r#"{"type":"control_opened","beat_every_millis":1,"new":2}"#), Ok(Some(_))));
-        assert_eq!(parse(r#"{"type":"of_a_newer_server"}"#), Ok(None));
+        assert!(matches!(
+            parse::<IngestDown>(r#"{"type":"control_opened","beat_every_millis":1,"new":2}"#),
+            Ok(Some(_))
+        ));
+        assert_eq!(parse::<IngestDown>(r#"{"type":"of_a_newer_server"}"#), Ok(None));
         for garbage in ["", "<html>", "{}", "[1]", r#"{"type":"acked","acked":-1}"#] {
-            assert!(parse(garbage).is_err(), "{garbage}");
+            assert!(parse::<IngestDown>(garbage).is_err(), "{garbage}");
         }
     }
 }
