@@ -1,12 +1,68 @@
 //! The engine itself: opened over a store, shared by every connection.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use neptune_store::{Blobs, Store, StoreError};
 use neptune_wire::Micros;
+use tokio::sync::watch;
 
 use crate::Refused;
+use crate::disk::Disk;
+use crate::ingest::lane::Lanes;
+use crate::patience::LastTick;
+use crate::registry::Registry;
 
-/// The one door to all rules; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Engine {}
+/// The one door to all rules; cheap to clone. Opened inside a tokio runtime, on which it commits in the background.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) core: Arc<Core>,
+    /// Ends the background work when the last engine is gone.
+    _alive: Arc<Alive>,
+}
+
+/// What the engine's parts share.
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) registry: Registry,
+    pub(crate) lanes: Lanes,
+    pub(crate) counters: Counters,
+    pub(crate) disk: Disk,
+    /// No new writes are taken.
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) last_tick: LastTick,
+    pub(crate) ticking: AtomicBool,
+}
+
+/// Counted since the start.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) points: AtomicU64,
+    pub(crate) frames: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) dropped_points: AtomicU64,
+    pub(crate) refused_frames: AtomicU64,
+    pub(crate) subscriptions: AtomicU64,
+    /// Numbers ingest connections.
+    pub(crate) connections: AtomicU64,
+}
+
+struct Alive(Arc<Core>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.stopping.send_replace(true);
+        self.0.lanes.wake();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
 
 /// Counters for `/metrics` and the settings page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +77,7 @@ pub struct Stats {
     pub points: u64,
     /// Frames stored since start.
     pub frames: u64,
-    /// Commits (syncs) since start.
+    /// Commits of frames (syncs) since start.
     pub commits: u64,
     /// Points dropped since start, by anyone.
     pub dropped_points: u64,
@@ -34,18 +90,107 @@ pub struct Stats {
 }
 
 impl Engine {
-    /// Counters now.
-    pub fn stats(&self) -> Stats {
-        todo!("engine")
+    /// Opens the engine over a store and its blobs: reads projects and jobs; what a job produced is read when asked for.
+    ///
+    /// Cost: a few microseconds and one to a few kilobytes of memory a job.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn open(store: Store, blobs: Blobs) -> Result<Engine, StoreError> {
+        let registry = Registry::open(&store).await?;
+        let core = Arc::new(Core {
+            store,
+            blobs,
+            registry,
+            lanes: Lanes::new(),
+            counters: Counters::default(),
+            disk: Disk::default(),
+            stopping: watch::Sender::new(false),
+            last_tick: LastTick::default(),
+            ticking: AtomicBool::new(false),
+        });
+        Lanes::start(&core);
+        let alive = Arc::new(Alive(core.clone()));
+        Ok(Engine { core, _alive: alive })
     }
 
-    /// Moves what only time moves (silent and lost attempts). Called about once a second by the daemon.
-    pub async fn tick(&self, _now: Micros) -> Result<(), Refused> {
-        todo!("engine")
+    pub(crate) fn store(&self) -> &Store {
+        &self.core.store
+    }
+
+    #[allow(dead_code, reason = "blobs and snapshots read it")]
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.core.blobs
+    }
+
+    /// Counters now.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.core.counters;
+        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (jobs, live_jobs, channels) = self.core.registry.count();
+        Stats {
+            jobs,
+            live_jobs,
+            channels,
+            points: now(&counters.points),
+            frames: now(&counters.frames),
+            commits: now(&counters.commits),
+            dropped_points: now(&counters.dropped_points),
+            refused_frames: now(&counters.refused_frames),
+            subscriptions: now(&counters.subscriptions),
+            read_only: self.core.disk.is_full(),
+        }
+    }
+
+    /// Moves what only time moves: silent and lost attempts, and memory of jobs that nobody asked about for a while.
+    ///
+    /// Called about once a second. Patience is counted in the time between two calls, at most [`TICK_MICROS_MAX`] of it:
+    /// a clock that jumps, or a server that was stopped for a minute, makes nobody lost.
+    ///
+    /// [`TICK_MICROS_MAX`]: crate::patience::TICK_MICROS_MAX
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store; the next call tries again.
+    pub async fn tick(&self, now: Micros) -> Result<(), Refused> {
+        // A tick that takes longer than the interval is not overtaken by the next.
+        if self.core.ticking.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.core.probe_disk().await;
+        let moved = self.core.clone().watch_patience(now).await;
+        self.core.registry.forget_idle(now);
+        self.core.ticking.store(false, Ordering::Release);
+        moved
     }
 
     /// Commits what is pending and refuses further writes; the store may be closed after it.
+    ///
+    /// Frames that the disk has no room for stay unacknowledged, so their senders keep them.
     pub async fn stop(&self) {
-        todo!("engine")
+        self.core.stopping.send_replace(true);
+        self.core.lanes.stopped().await;
+        self.core.store.close();
+    }
+}
+
+impl Core {
+    /// Whether new writes are taken.
+    pub(crate) fn check_running(&self) -> Result<(), Refused> {
+        if *self.stopping.borrow() { Err(Refused::Busy) } else { Ok(()) }
+    }
+
+    /// Runs a change to its end, even if whoever asked for it goes away meanwhile: a commit that was begun must not be
+    /// left without the memory that follows from it.
+    pub(crate) async fn finish<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Refused>> + Send + 'static,
+    ) -> Result<T, Refused> {
+        self.check_running()?;
+        match tokio::spawn(change).await {
+            Ok(outcome) => outcome,
+            Err(broken) => Err(Refused::Storage(Box::new(broken))),
+        }
     }
 }

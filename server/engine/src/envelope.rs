@@ -6,13 +6,7 @@
 
 use neptune_wire::query::Axis;
 
-/// Points in order of arrival, as columns of equal length.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Columns<'a> {
-    pub(crate) x: &'a [f64],
-    pub(crate) y: &'a [f64],
-    pub(crate) time: &'a [i64],
-}
+use crate::heads::numeric::{BLOCK_POINTS, Block};
 
 /// The part of the axis that is asked for, both ends inclusive.
 #[derive(Debug, Clone, Copy)]
@@ -62,11 +56,11 @@ impl Bucket {
             self.nan += 1;
             return;
         }
-        // A comparison with the NaN of an empty bucket is false, so the first value always goes in.
-        if !(key >= self.first_key) {
+        let alone = self.count - self.nan == 1;
+        if alone || key < self.first_key {
             (self.first, self.first_key) = (y, key);
         }
-        if !(key < self.last_key) {
+        if alone || key >= self.last_key {
             (self.last, self.last_key) = (y, key);
         }
         self.min = self.min.min(y);
@@ -75,34 +69,51 @@ impl Bucket {
 }
 
 /// Cuts the points into at most `cut.buckets` buckets, ordered by key; empty ones are left out.
-pub(crate) fn envelope(points: Columns<'_>, cut: Cut) -> Vec<Bucket> {
+pub(crate) fn envelope<'a>(blocks: impl Iterator<Item = &'a Block> + Clone, cut: Cut) -> Vec<Bucket> {
     match cut.axis {
-        Axis::X => fold(points.x.iter().copied().zip(points.y.iter().copied()), cut),
-        Axis::Time => fold(points.time.iter().map(|time| *time as f64).zip(points.y.iter().copied()), cut),
-        Axis::Index => fold((0..points.y.len()).map(|index| index as f64).zip(points.y.iter().copied()), cut),
+        Axis::X => fold(blocks.map(|block| (block.x.iter().copied(), &block.y[..])), cut),
+        Axis::Time => {
+            fold(blocks.map(|block| (block.time.iter().map(|time| *time as f64), &block.y[..])), cut)
+        }
+        Axis::Index => {
+            let first = |(at, block): (usize, &'a Block)| {
+                let first = at * BLOCK_POINTS;
+                ((first..first + block.y.len()).map(|index| index as f64), &block.y[..])
+            };
+            fold(blocks.enumerate().map(first), cut)
+        }
     }
 }
 
-fn fold(points: impl Iterator<Item = (f64, f64)> + Clone, cut: Cut) -> Vec<Bucket> {
+/// Folds blocks of keys and values in order of arrival.
+fn fold<'a, K>(blocks: impl Iterator<Item = (K, &'a [f64])> + Clone, cut: Cut) -> Vec<Bucket>
+where
+    K: Iterator<Item = f64>,
+{
     let from = cut.from.unwrap_or(f64::NEG_INFINITY);
     let to = cut.to.unwrap_or(f64::INFINITY);
-    let asked = points.filter(move |(key, _)| *key >= from && *key <= to);
-    let finite = |low: f64, high: f64, key: f64| {
-        if key.is_finite() { (low.min(key), high.max(key)) } else { (low, high) }
-    };
-    let (low, high) = match (from.is_finite(), to.is_finite()) {
-        (true, true) => (from, to),
-        (from_is_given, to_is_given) => {
-            let (low, high) = asked
-                .clone()
-                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (key, _)| finite(low, high, key));
-            (if from_is_given { from } else { low }, if to_is_given { to } else { high })
+    let (mut low, mut high) = (from, to);
+    if !(from.is_finite() && to.is_finite()) {
+        let mut span = (f64::INFINITY, f64::NEG_INFINITY);
+        for (keys, _) in blocks.clone() {
+            for key in keys {
+                // An infinite key has no place on an even cut.
+                if key.is_finite() && key >= from && key <= to {
+                    span = (span.0.min(key), span.1.max(key));
+                }
+            }
         }
-    };
+        low = if from.is_finite() { from } else { span.0 };
+        high = if to.is_finite() { to } else { span.1 };
+    }
     let scale = Scale::new(low, high, cut.buckets.max(1) as usize);
     let mut buckets = vec![Bucket::EMPTY; scale.buckets];
-    for (key, y) in asked {
-        buckets[scale.bucket(key)].add(key, y);
+    for (keys, values) in blocks {
+        for (key, &y) in keys.zip(values) {
+            if key >= from && key <= to {
+                buckets[scale.bucket(key)].add(key, y);
+            }
+        }
     }
     buckets.retain(|bucket| bucket.count > 0);
     buckets
@@ -187,7 +198,7 @@ mod tests {
                 Axis::Index => (0..y.len()).map(|i| i as f64).collect(),
             };
             let cut = Cut { axis, from, to, buckets };
-            let found = envelope(Columns { x: &x, y: &y, time: &time }, cut);
+            let found = envelope([&Block { x, y: y.clone(), time }].into_iter(), cut);
             prop_assert!(found.len() <= buckets as usize);
             let mut rest = &sorted(&keys, &y, &cut)[..];
             for bucket in &found {
@@ -213,11 +224,10 @@ mod tests {
         let time = vec![0; x.len()];
         let mut y = vec![0.5; x.len()];
         y[77_777] = 1e9;
+        let block = Block { x, y, time };
         for buckets in [1, 7, 1000, 10_000] {
-            let found = envelope(
-                Columns { x: &x, y: &y, time: &time },
-                Cut { axis: Axis::X, from: None, to: None, buckets },
-            );
+            let cut = Cut { axis: Axis::X, from: None, to: None, buckets };
+            let found = envelope([&block].into_iter(), cut);
             assert_eq!(found.len(), buckets as usize);
             let spikes: Vec<_> = found.iter().filter(|bucket| bucket.max == 1e9).collect();
             assert!(
@@ -229,9 +239,10 @@ mod tests {
     #[test]
     fn one_point_is_one_bucket_and_none_are_none() {
         let cut = Cut { axis: Axis::X, from: None, to: None, buckets: 100 };
-        assert_eq!(envelope(Columns { x: &[], y: &[], time: &[] }, cut), []);
-        assert_eq!(envelope(Columns { x: &[f64::NAN], y: &[1.0], time: &[0] }, cut), []);
-        let found = envelope(Columns { x: &[3.0], y: &[f64::NAN], time: &[0] }, cut);
+        assert_eq!(envelope(std::iter::empty(), cut), []);
+        let of_one = |x, y| envelope([&Block { x: vec![x], y: vec![y], time: vec![0] }].into_iter(), cut);
+        assert_eq!(of_one(f64::NAN, 1.0), []);
+        let found = of_one(3.0, f64::NAN);
         assert!(matches!(found[..], [Bucket { key_first: 3.0, key_last: 3.0, count: 1, nan: 1, .. }]));
         assert!(found[0].min.is_nan());
     }

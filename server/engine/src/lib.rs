@@ -11,15 +11,21 @@ pub mod refused;
 mod blobs;
 mod channels;
 mod control;
+mod disk;
 mod engine;
 mod envelope;
+mod heads;
 mod ingest;
 mod jobs;
 mod live;
+pub mod patience;
 mod projects;
 mod query;
+mod registry;
 mod snapshots;
 pub mod step;
+#[cfg(test)]
+mod testing;
 
 pub use access::{Access, Grant};
 pub use blobs::BlobRead;

@@ -1,27 +1,68 @@
 //! Projects.
 
+use neptune_store::{ProjectRecord, Writes};
 use neptune_wire::{CreateProject, Micros, Project, ProjectKey};
 
 use crate::{Engine, Grant, Refused};
 
+/// Longest name.
+const NAME_BYTES: usize = 256;
+
 impl Engine {
     /// Creates a project; the same key and name again answers the existing one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Field`] for a name that is empty or too long, [`Refused::Taken`] for a key with another name.
     pub async fn create_project(
         &self,
-        _grant: &Grant,
-        _create: CreateProject,
-        _now: Micros,
+        grant: &Grant,
+        create: CreateProject,
+        now: Micros,
     ) -> Result<Project, Refused> {
-        todo!("projects")
+        grant.check_everything("creating projects")?;
+        if create.name.is_empty() || create.name.len() > NAME_BYTES {
+            return Err(Refused::field("name", "must be 1 to 256 bytes of text"));
+        }
+        let core = self.core.clone();
+        let created = async move {
+            let registry = &core.registry;
+            let _one = registry.creating_project.lock().await;
+            if let Ok(existing) = registry.find_project(&create.key) {
+                let existing = existing.project();
+                if existing.name == create.name {
+                    return Ok(existing);
+                }
+                let by = format!("the project named {:?}", existing.name);
+                return Err(Refused::Taken { what: "project key", by });
+            }
+            let record = ProjectRecord { name: create.name, created: now, last_number: 0, jobs: 0 };
+            let mut writes = Writes::new();
+            writes.create_project(&create.key, &record);
+            core.commit(writes).await?;
+            registry.add_project(create.key.clone(), record);
+            Ok(registry.find_project(&create.key)?.project())
+        };
+        self.core.finish(created).await
     }
 
     /// All projects by key.
-    pub async fn list_projects(&self, _grant: &Grant) -> Result<Vec<Project>, Refused> {
-        todo!("projects")
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Forbidden`] for an attempt.
+    pub async fn list_projects(&self, grant: &Grant) -> Result<Vec<Project>, Refused> {
+        grant.check_everything("listing projects")?;
+        Ok(self.core.registry.list_projects().iter().map(|project| project.project()).collect())
     }
 
     /// One project.
-    pub async fn read_project(&self, _grant: &Grant, _key: &ProjectKey) -> Result<Project, Refused> {
-        todo!("projects")
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownProject`], [`Refused::Forbidden`].
+    pub async fn read_project(&self, grant: &Grant, key: &ProjectKey) -> Result<Project, Refused> {
+        self.may_use_project(grant, key)?;
+        Ok(self.core.registry.find_project(key)?.project())
     }
 }

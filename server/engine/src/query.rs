@@ -1,10 +1,30 @@
 //! Questions about points, text and images.
+//!
+//! Numeric channels are read from a view of their head, exact as of one moment; long scans leave the runtime's threads
+//! free. Text, logs and images are read from the frame log by the references in their heads.
+
+mod frames;
+pub(crate) mod images;
+pub(crate) mod lines;
+mod points;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use neptune_wire::query::{Envelope, EnvelopeQuery, Images, ImagesQuery, Lines, PointsQuery, TextQuery};
-use neptune_wire::{ChannelName, Digest, JobRef};
+use neptune_wire::{ChannelKind, ChannelName, Digest, JobId, JobRef, Number};
 
+use crate::envelope::{Bucket, Cut, envelope};
+use crate::heads::numeric::NumericView;
+use crate::heads::{Head, JobHeads};
 use crate::{BlobRead, Engine, Grant, Refused};
+
+/// Series of one envelope query.
+const SERIES: usize = 200;
+/// Buckets of one series.
+const BUCKETS: u32 = 10_000;
+/// Points that are scanned in place; more go to a thread that may block.
+const INLINE_POINTS: usize = 64 << 10;
 
 /// One page of exact points as columns of equal length.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,67 +41,195 @@ pub struct PointsPage {
 
 impl Engine {
     /// Exact points of a numeric channel.
+    ///
+    /// A cursor stands for the last point of its page, so pages neither repeat nor miss a point that was there when the
+    /// first was read; points that arrive meanwhile are read if they lie behind the cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownChannel`], [`Refused::ChannelKindDiffers`], [`Refused::Field`] for a limit or cursor that is none.
     pub async fn read_points(
         &self,
-        _grant: &Grant,
-        _job: &JobRef,
-        _channel: &ChannelName,
-        _query: &PointsQuery,
+        grant: &Grant,
+        job: &JobRef,
+        channel: &ChannelName,
+        query: &PointsQuery,
     ) -> Result<PointsPage, Refused> {
-        todo!("query")
+        let asked = points::Asked::read(query)?;
+        let heads = self.find_heads(grant, job).await?;
+        let (number, view) = numeric_view(&heads, channel)?;
+        let work = asked.points_to_scan(&view);
+        let read = move || {
+            let (page, order) = points::page(&view, &asked);
+            if let Some(order) = order
+                && let Head::Numeric(head) = &mut heads.lock().channels[number as usize].head
+            {
+                head.keep_order(order);
+            }
+            page
+        };
+        scan(work, read).await
     }
 
-    /// Envelopes of numeric channels, in the asked order; the computation is `crate::envelope::envelope`.
+    /// Envelopes of numeric channels, in the asked order.
+    ///
+    /// Cost: a scan of each channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownJob`], [`Refused::UnknownChannel`], [`Refused::ChannelKindDiffers`] for the first series that is
+    /// none; [`Refused::Field`] for a range or number of buckets that cannot be.
     pub async fn read_envelopes(
         &self,
-        _grant: &Grant,
-        _query: &EnvelopeQuery,
+        grant: &Grant,
+        query: &EnvelopeQuery,
     ) -> Result<Vec<Envelope>, Refused> {
-        todo!("query")
+        if query.series.is_empty() || query.series.len() > SERIES {
+            return Err(Refused::field("series", "must name 1 to 200 series"));
+        }
+        if !(1..=BUCKETS).contains(&query.buckets) {
+            return Err(Refused::field("buckets", "must be 1 to 10000"));
+        }
+        points::check_range(query.from, query.to)?;
+        let cut = Cut { axis: query.by, from: query.from, to: query.to, buckets: query.buckets };
+        let mut envelopes = Vec::with_capacity(query.series.len());
+        for series in &query.series {
+            let id = self.find_job(grant, &series.job)?.id.clone();
+            let heads = self.find_heads(grant, &series.job).await?;
+            let (_, view) = numeric_view(&heads, &series.channel)?;
+            let (channel, work) = (series.channel.clone(), view.len());
+            let read = move || {
+                let buckets = envelope(view.blocks(), cut);
+                envelope_from_buckets(id, channel, view.len() as u64, &buckets)
+            };
+            envelopes.push(scan(work, read).await?);
+        }
+        Ok(envelopes)
     }
 
     /// Lines of a text channel or log.
+    ///
+    /// A page ends after the asked number of lines, or after 4 MiB of text, or when a search has read 64 MiB; its `next`
+    /// says where the following one begins.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownChannel`], [`Refused::ChannelKindDiffers`], [`Refused::Field`] for a limit that is none.
     pub async fn read_text(
         &self,
-        _grant: &Grant,
-        _job: &JobRef,
-        _channel: &ChannelName,
-        _query: &TextQuery,
+        grant: &Grant,
+        job: &JobRef,
+        channel: &ChannelName,
+        query: &TextQuery,
     ) -> Result<Lines, Refused> {
-        todo!("query")
+        let heads = self.find_heads(grant, job).await?;
+        let number = number_of_kind(&heads, channel, ChannelKind::Text)?;
+        lines::page(self.store(), &heads, number, query).await
     }
 
-    /// Bytes `offset ..` of a log, at most `limit` of them, exactly as they came.
+    /// Bytes `offset ..` of a log, at most `limit` of them, exactly as they came. Empty beyond the end.
+    ///
+    /// Where the sender lost bytes, the stream goes on with those that came after them.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownChannel`]; [`Refused::Protocol`] for a text channel that is no log.
     pub async fn read_log(
         &self,
-        _grant: &Grant,
-        _job: &JobRef,
-        _channel: &ChannelName,
-        _offset: u64,
-        _limit: usize,
+        grant: &Grant,
+        job: &JobRef,
+        channel: &ChannelName,
+        offset: u64,
+        limit: usize,
     ) -> Result<Bytes, Refused> {
-        todo!("query")
+        let heads = self.find_heads(grant, job).await?;
+        let number = number_of_kind(&heads, channel, ChannelKind::Text)?;
+        lines::log_bytes(self.store(), &heads, number, offset, limit).await
     }
 
     /// Images of a channel without their bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownChannel`], [`Refused::ChannelKindDiffers`], [`Refused::Field`] for a limit that is none.
     pub async fn read_images(
         &self,
-        _grant: &Grant,
-        _job: &JobRef,
-        _channel: &ChannelName,
-        _query: &ImagesQuery,
+        grant: &Grant,
+        job: &JobRef,
+        channel: &ChannelName,
+        query: &ImagesQuery,
     ) -> Result<Images, Refused> {
-        todo!("query")
+        let heads = self.find_heads(grant, job).await?;
+        let number = number_of_kind(&heads, channel, ChannelKind::Image)?;
+        images::page(self.store(), &heads, number, query).await
     }
 
     /// The stored file of one image.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownImage`]; [`Refused::UnknownBlob`] when its file was never uploaded to the project.
     pub async fn open_image(
         &self,
-        _grant: &Grant,
-        _job: &JobRef,
-        _channel: &ChannelName,
-        _index: u64,
+        grant: &Grant,
+        job: &JobRef,
+        channel: &ChannelName,
+        index: u64,
     ) -> Result<(Digest, BlobRead), Refused> {
-        todo!("query")
+        let project = self.find_job(grant, job)?.id.project.clone();
+        let heads = self.find_heads(grant, job).await?;
+        let number = number_of_kind(&heads, channel, ChannelKind::Image)?;
+        let image = images::from(self.store(), &heads, number, index, 1).await?.into_iter().next();
+        let unknown = || Refused::UnknownImage { channel: channel.clone(), index };
+        let digest = image.filter(|image| image.index == index).ok_or_else(unknown)?.digest;
+        let blob = self.open_blob(grant, &project, &digest).await?;
+        Ok((digest, blob))
+    }
+}
+
+/// Runs a scan in place when it is short, else where blocking does no harm.
+async fn scan<T: Send + 'static>(
+    points: usize,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refused> {
+    if points <= INLINE_POINTS {
+        return Ok(read());
+    }
+    tokio::task::spawn_blocking(read).await.map_err(|broken| Refused::Storage(Box::new(broken)))
+}
+
+fn numeric_view(heads: &JobHeads, name: &ChannelName) -> Result<(u32, NumericView), Refused> {
+    let inner = heads.lock();
+    let (number, channel) = inner.find_channel(name)?;
+    match &channel.head {
+        Head::Numeric(head) => Ok((number, head.view())),
+        _ => Err(kind_differs(name, channel.record.kind, ChannelKind::Numeric)),
+    }
+}
+
+fn number_of_kind(heads: &Arc<JobHeads>, name: &ChannelName, kind: ChannelKind) -> Result<u32, Refused> {
+    let inner = heads.lock();
+    let (number, channel) = inner.find_channel(name)?;
+    if channel.record.kind == kind { Ok(number) } else { Err(kind_differs(name, channel.record.kind, kind)) }
+}
+
+fn kind_differs(channel: &ChannelName, exists: ChannelKind, asked: ChannelKind) -> Refused {
+    Refused::ChannelKindDiffers { channel: channel.clone(), exists, asked }
+}
+
+fn envelope_from_buckets(job: JobId, channel: ChannelName, mark: u64, buckets: &[Bucket]) -> Envelope {
+    let column = |value: fn(&Bucket) -> f64| buckets.iter().map(|bucket| Number(value(bucket))).collect();
+    Envelope {
+        job,
+        channel,
+        x_first: column(|bucket| bucket.key_first),
+        x_last: column(|bucket| bucket.key_last),
+        first: column(|bucket| bucket.first),
+        last: column(|bucket| bucket.last),
+        min: column(|bucket| bucket.min),
+        max: column(|bucket| bucket.max),
+        count: buckets.iter().map(|bucket| bucket.count).collect(),
+        nan: buckets.iter().map(|bucket| bucket.nan).collect(),
+        mark,
     }
 }

@@ -1,5 +1,6 @@
 //! Why the engine refuses: data in fields; the transport turns each into a status and a problem in one place.
 
+use neptune_store::{StoreError, WriteError};
 use neptune_wire::{AttemptNumber, ChannelKind, ChannelName, Digest, JobRef, JobState, ProjectKey};
 
 /// Why something was not done. A refused request leaves no trace, except frames, whose points are counted as dropped.
@@ -77,4 +78,30 @@ pub enum Refused {
     /// A fault below; the log has the cause.
     #[error("storage fault")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Refused {
+    /// A field with a wrong value.
+    pub(crate) fn field(field: impl Into<String>, wanted: impl Into<String>) -> Refused {
+        Refused::Field { field: field.into(), wanted: wanted.into() }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Refused::Storage(Box::new(error))
+    }
+}
+
+impl From<WriteError> for Refused {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::ReadOnly => Refused::ReadOnly,
+            // A conflict is another change that came first; whoever asks again decides on what is there now.
+            WriteError::Busy | WriteError::Conflict => Refused::Busy,
+            WriteError::Closed | WriteError::TooLarge(_) | WriteError::Store(_) => {
+                Refused::Storage(Box::new(error))
+            }
+        }
+    }
 }

@@ -195,6 +195,19 @@ impl Store {
         self.settle(writes.into_batch()).await
     }
 
+    /// Writes something that changes nothing: whether a store that was read-only takes writes again.
+    ///
+    /// # Errors
+    ///
+    /// What a commit would meet now.
+    pub async fn probe(&self) -> Result<(), WriteError> {
+        let key = StoreKey::Format.encode();
+        let Some(format) = self.kv.get(&key).await.map_err(StoreError::Read)? else {
+            return Err(StoreError::Missing { what: "the format version", key }.into());
+        };
+        self.settle(Batch::new().expect(key.clone(), format.clone()).put(key, format)).await
+    }
+
     async fn settle(&self, batch: Batch) -> Result<(), WriteError> {
         let mut pause = PAUSE_FIRST;
         let mut busy = 0;

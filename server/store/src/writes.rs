@@ -17,8 +17,8 @@ use crate::record::{
 /// Longest piece of a job's spec; a value is at most 64 KiB.
 const SPEC_PART_BYTES: usize = 60 << 10;
 
-/// Changes that are made together.
-#[derive(Debug, Default)]
+/// Changes that are made together. A clone shares the values.
+#[derive(Debug, Clone, Default)]
 pub struct Writes {
     batch: Batch,
     size_bytes: usize,

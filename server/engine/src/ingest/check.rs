@@ -1,0 +1,94 @@
+//! The content of a frame, checked against its session before it lines up.
+
+use bytes::Bytes;
+use neptune_wire::frame::{Block, FRAME_BYTES, Frame, FrameError, parse};
+use neptune_wire::{ChannelKind, ChannelName};
+
+use super::OpenSession;
+use super::lane::{LogStep, What};
+use crate::Refused;
+use crate::heads::{Head, Inner};
+
+/// Says what becomes of a frame whose turn it is: stored, or refused with the number of points that count as dropped.
+pub(super) fn content(bytes: Bytes, open: &OpenSession) -> What {
+    let checked = match parse(&bytes) {
+        Ok(frame) => blocks(&frame, open).map_err(|why| (points_of(&frame), why)),
+        Err(damage) => Err((damaged_points(&bytes, &damage), damage.into())),
+    };
+    match checked {
+        Ok((points, dropped, logs)) => What::Frame { bytes, points, dropped, logs },
+        Err((points, why)) => What::Refused { points, why },
+    }
+}
+
+fn blocks(frame: &Frame<'_>, open: &OpenSession) -> Result<(u64, u64, Vec<LogStep>), Refused> {
+    let (mut points, mut dropped, mut logs) = (0, 0, Vec::new());
+    let inner = open.heads.lock();
+    for (number, block) in &frame.blocks {
+        let channel = open.session.find_channel(*number);
+        let channel = channel.ok_or(Refused::UnboundChannel { number: *number })?;
+        check_kind(&inner, channel, block)?;
+        match block {
+            Block::Dropped(count) => {
+                dropped += u64::from(*count);
+                let is_log = matches!(inner.channels[channel as usize].head, Head::Log(_));
+                if is_log {
+                    logs.push(LogStep::Announced { channel, bytes: u64::from(*count) });
+                }
+            }
+            Block::Log(log) => {
+                points += 1;
+                logs.push(LogStep::Block { channel, offset: log.offset, length: log.bytes.len() as u64 });
+            }
+            _ => points += u64::from(block.count()),
+        }
+    }
+    Ok((points, dropped, logs))
+}
+
+fn check_kind(inner: &Inner, channel: u32, block: &Block<'_>) -> Result<(), Refused> {
+    let head = &inner.channels[channel as usize];
+    let fits = matches!(
+        (&head.head, block),
+        (Head::Numeric(_), Block::Numeric(_))
+            | (Head::Text(_), Block::Text(_))
+            | (Head::Images(_), Block::Images(_))
+            | (Head::Log(_), Block::Log(_))
+            | (_, Block::Dropped(_))
+    );
+    if fits {
+        return Ok(());
+    }
+    let asked = match block {
+        Block::Numeric(_) => ChannelKind::Numeric,
+        Block::Images(_) => ChannelKind::Image,
+        Block::Text(_) | Block::Log(_) | Block::Dropped(_) => ChannelKind::Text,
+    };
+    let (channel, exists): (ChannelName, _) = (head.record.name.clone(), head.record.kind);
+    if exists == asked {
+        // A log is a text channel, but its bytes come as log blocks alone.
+        return Err(Refused::Protocol {
+            wanted: "a log takes log blocks, another text channel takes text blocks",
+        });
+    }
+    Err(Refused::ChannelKindDiffers { channel, exists, asked })
+}
+
+/// What a refused frame loses: its points; bytes for logs; and what its sender had lost before.
+fn points_of(frame: &Frame<'_>) -> u64 {
+    let points = |block: &Block<'_>| match block {
+        Block::Log(log) => log.bytes.len() as u64,
+        _ => u64::from(block.count()),
+    };
+    frame.blocks.iter().map(|(_, block)| points(block)).sum()
+}
+
+/// What a damaged frame loses: its points if only the checksum is wrong, else 1 for "some".
+fn damaged_points(bytes: &[u8], damage: &FrameError) -> u64 {
+    let Some(body) = bytes.len().checked_sub(4).filter(|_| *damage == FrameError::Checksum) else { return 1 };
+    debug_assert!(bytes.len() <= FRAME_BYTES);
+    let mut mended = bytes.to_vec();
+    let checksum = crc32fast::hash(&mended[..body]);
+    mended[body..].copy_from_slice(&checksum.to_le_bytes());
+    parse(&mended).map_or(1, |frame| points_of(&frame).max(1))
+}

@@ -1,0 +1,63 @@
+//! Creating a job: its number comes from the project's counter, in the same commit.
+
+use neptune_store::{JobRecord, JobSpec, ProjectRecord, StoredJob, Writes};
+use neptune_wire::job::CreateJob;
+use neptune_wire::{Job, JobUid, Micros};
+
+use super::{checks, transition};
+use crate::Refused;
+use crate::engine::Core;
+use crate::step::Status;
+
+impl Core {
+    pub(super) async fn create_job(
+        &self,
+        uid: JobUid,
+        create: CreateJob,
+        now: Micros,
+    ) -> Result<Job, Refused> {
+        let project = self.registry.find_project(&create.project)?;
+        checks::create(&create)?;
+        if let Some(snapshot) = &create.snapshot
+            && !self.store.has_snapshot(&create.project, snapshot).await?
+        {
+            return Err(Refused::UnknownSnapshot);
+        }
+        let spec = JobSpec {
+            params: create.params,
+            command: create.command,
+            environment: create.environment,
+            metric: create.metric,
+            snapshot: create.snapshot,
+        };
+        checks::spec(&spec)?;
+        let tags = checks::tags(create.tags, vec![], &[])?;
+
+        let _one_of_uid = self.registry.creating(&uid).await;
+        if let Some(first) = self.registry.find_uid(&uid) {
+            return Ok(Job::clone(&first.job()));
+        }
+        let _one_of_project = project.writing.lock().await;
+        let old = project.record.lock().expect(crate::registry::LOCK).clone();
+        let new = ProjectRecord { last_number: old.last_number + 1, jobs: old.jobs + 1, ..old.clone() };
+        let record = JobRecord {
+            revision: 1,
+            project: create.project,
+            number: new.last_number,
+            name: create.name,
+            description: create.description,
+            tags,
+            created: create.created_micros.unwrap_or(now),
+            status: transition::record_from_status(&Status::created()),
+        };
+        let mut writes = Writes::new();
+        writes.replace_project(&project.key, &old, &new);
+        writes.create_job(&uid, &record, &spec, &create.properties);
+        self.commit(writes).await?;
+        *project.record.lock().expect(crate::registry::LOCK) = new;
+        let stored = StoredJob { uid, record, spec, properties: create.properties, attempts: vec![] };
+        let cell = self.registry.add_job(stored, 0);
+        self.registry.publish(&cell, |_, _, _| {});
+        Ok(Job::clone(&cell.job()))
+    }
+}

@@ -1,0 +1,416 @@
+//! Projects and jobs in memory: found by key, id and uid, changed one at a time, watched by whoever follows them.
+//!
+//! Each job is a cell with locks of its own, so that work on one job never waits for another. Every published change gets
+//! a number of the registry; a follower asks for "what changed after number n" and gets each changed job once, in its
+//! latest form, so followers need no queues.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use neptune_store::{AttemptRecord, JobRecord, JobSpec, ProjectRecord, Store, StoreError, StoredJob};
+use neptune_wire::job::Attempt;
+use neptune_wire::{AttemptNumber, Job, JobId, JobRef, JobUid, Micros, Project, ProjectKey};
+use tokio::sync::watch;
+
+use crate::heads::JobHeads;
+use crate::{Engine, Refused};
+
+/// Memory of a job's points is given back when nobody asked for them for so long and no session holds them.
+const IDLE_MICROS: i64 = 10 * 60 * 1_000_000;
+/// Locks that keep two creates of one uid apart.
+const CREATING: usize = 64;
+
+/// All projects and jobs.
+pub(crate) struct Registry {
+    projects: RwLock<BTreeMap<ProjectKey, Arc<ProjectCell>>>,
+    jobs: RwLock<HashMap<JobUid, Arc<JobCell>>>,
+    live: Mutex<HashMap<JobUid, Arc<JobCell>>>,
+    changes: Mutex<Changes>,
+    /// The number of the newest change.
+    changed: watch::Sender<u64>,
+    /// One project is created at a time.
+    pub(crate) creating_project: tokio::sync::Mutex<()>,
+    creating_job: [tokio::sync::Mutex<()>; CREATING],
+}
+
+#[derive(Default)]
+struct Changes {
+    last: u64,
+    /// Every changed job under the number of its latest change.
+    latest: BTreeMap<u64, Arc<JobCell>>,
+}
+
+/// One project.
+pub(crate) struct ProjectCell {
+    pub(crate) key: ProjectKey,
+    pub(crate) record: Mutex<ProjectRecord>,
+    /// One job is numbered at a time.
+    pub(crate) writing: tokio::sync::Mutex<()>,
+    jobs: RwLock<BTreeMap<u64, Arc<JobCell>>>,
+}
+
+/// One job.
+pub(crate) struct JobCell {
+    pub(crate) uid: JobUid,
+    pub(crate) id: JobId,
+    /// One change at a time; held over the commit.
+    pub(crate) writing: tokio::sync::Mutex<()>,
+    now: RwLock<JobNow>,
+    /// Points dropped, ever; the frame log's lane alone changes it.
+    pub(crate) dropped: AtomicU64,
+    /// Micros of ticks since the runner was last heard of.
+    pub(crate) unheard: AtomicU64,
+    /// Number of the newest control connection.
+    pub(crate) controls: AtomicU32,
+    /// Counts changes of the record and of who controls it.
+    pub(crate) changed: watch::Sender<u64>,
+    heads: RwLock<Option<Arc<JobHeads>>>,
+    loading: tokio::sync::Mutex<()>,
+}
+
+struct JobNow {
+    record: JobRecord,
+    attempts: Vec<AttemptRecord>,
+    job: Arc<Job>,
+    /// Number of its latest change in the registry.
+    change: u64,
+}
+
+impl Registry {
+    pub(crate) async fn open(store: &Store) -> Result<Registry, StoreError> {
+        let registry = Registry {
+            projects: RwLock::default(),
+            jobs: RwLock::default(),
+            live: Mutex::default(),
+            changes: Mutex::default(),
+            changed: watch::Sender::new(0),
+            creating_project: tokio::sync::Mutex::default(),
+            creating_job: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+        };
+        for (key, record) in store.read_projects().await? {
+            registry.add_project(key, record);
+        }
+        let mut dropped: HashMap<JobUid, u64> =
+            store.read_dropped().await?.into_iter().map(|(job, record)| (job, record.points)).collect();
+        for job in store.read_jobs().await? {
+            let dropped = dropped.remove(&job.uid).unwrap_or(0);
+            registry.add_job(job, dropped);
+        }
+        Ok(registry)
+    }
+
+    pub(crate) fn add_project(&self, key: ProjectKey, record: ProjectRecord) {
+        let cell = ProjectCell {
+            key: key.clone(),
+            record: Mutex::new(record),
+            writing: tokio::sync::Mutex::default(),
+            jobs: RwLock::default(),
+        };
+        self.projects.write().expect(LOCK).insert(key, Arc::new(cell));
+    }
+
+    /// Takes in a job that is stored; answers its cell.
+    pub(crate) fn add_job(&self, stored: StoredJob, dropped: u64) -> Arc<JobCell> {
+        let cell = Arc::new(JobCell::new(stored, dropped));
+        let project = self.projects.read().expect(LOCK).get(&cell.id.project).cloned();
+        if let Some(project) = project {
+            project.jobs.write().expect(LOCK).insert(cell.id.number, cell.clone());
+        }
+        self.jobs.write().expect(LOCK).insert(cell.uid, cell.clone());
+        self.watch_if_live(&cell);
+        cell
+    }
+
+    pub(crate) fn list_projects(&self) -> Vec<Arc<ProjectCell>> {
+        self.projects.read().expect(LOCK).values().cloned().collect()
+    }
+
+    pub(crate) fn find_project(&self, key: &ProjectKey) -> Result<Arc<ProjectCell>, Refused> {
+        let found = self.projects.read().expect(LOCK).get(key).cloned();
+        found.ok_or_else(|| Refused::UnknownProject { project: key.clone() })
+    }
+
+    pub(crate) fn find_uid(&self, uid: &JobUid) -> Option<Arc<JobCell>> {
+        self.jobs.read().expect(LOCK).get(uid).cloned()
+    }
+
+    pub(crate) fn find_job(&self, job: &JobRef) -> Result<Arc<JobCell>, Refused> {
+        let found = match job {
+            JobRef::Uid(uid) => self.find_uid(uid),
+            JobRef::Id(id) => {
+                let project = self.projects.read().expect(LOCK).get(&id.project).cloned();
+                project.and_then(|project| project.jobs.read().expect(LOCK).get(&id.number).cloned())
+            }
+        };
+        found.ok_or_else(|| Refused::UnknownJob { job: job.clone() })
+    }
+
+    /// All jobs, or those of a project, in no particular order.
+    pub(crate) fn list_jobs(&self, project: Option<&ProjectKey>) -> Result<Vec<Arc<Job>>, Refused> {
+        let now = |cell: &Arc<JobCell>| cell.job();
+        match project {
+            None => Ok(self.jobs.read().expect(LOCK).values().map(now).collect()),
+            Some(key) => {
+                let project = self.find_project(key)?;
+                let jobs = project.jobs.read().expect(LOCK);
+                Ok(jobs.values().map(now).collect())
+            }
+        }
+    }
+
+    /// Jobs whose attempt is live.
+    pub(crate) fn list_live(&self) -> Vec<Arc<JobCell>> {
+        self.live.lock().expect(LOCK).values().cloned().collect()
+    }
+
+    /// Jobs, live jobs, channels in memory.
+    pub(crate) fn count(&self) -> (u64, u64, u64) {
+        let jobs = self.jobs.read().expect(LOCK);
+        let channels = jobs.values().filter_map(|cell| cell.find_heads()).map(|heads| heads.channel_count());
+        (jobs.len() as u64, self.live.lock().expect(LOCK).len() as u64, channels.sum())
+    }
+
+    /// Keeps two creates of one uid apart.
+    pub(crate) async fn creating(&self, uid: &JobUid) -> tokio::sync::MutexGuard<'_, ()> {
+        let fold = uid.as_bytes().iter().fold(0_usize, |fold, byte| fold ^ usize::from(*byte));
+        self.creating_job[fold % CREATING].lock().await
+    }
+
+    /// Makes a stored change of a job visible and wakes its followers.
+    pub(crate) fn publish(
+        &self,
+        cell: &Arc<JobCell>,
+        change: impl FnOnce(&mut JobRecord, &mut Vec<AttemptRecord>, &mut Job),
+    ) {
+        {
+            let mut now = cell.now.write().expect(LOCK);
+            let now = &mut *now;
+            let mut job = Job::clone(&now.job);
+            change(&mut now.record, &mut now.attempts, &mut job);
+            show(&mut job, &now.record, &now.attempts);
+            job.dropped_points = cell.dropped.load(Ordering::Relaxed);
+            now.job = Arc::new(job);
+            let mut changes = self.changes.lock().expect(LOCK);
+            changes.latest.remove(&now.change);
+            changes.last += 1;
+            now.change = changes.last;
+            let last = changes.last;
+            changes.latest.insert(last, cell.clone());
+        }
+        self.watch_if_live(cell);
+        cell.changed.send_modify(|count| *count += 1);
+        self.changed.send_modify(|last| *last = self.changes.lock().expect(LOCK).last);
+    }
+
+    fn watch_if_live(&self, cell: &Arc<JobCell>) {
+        let mut live = self.live.lock().expect(LOCK);
+        if cell.job().state.is_live() {
+            live.insert(cell.uid, cell.clone());
+        } else {
+            live.remove(&cell.uid);
+        }
+    }
+
+    /// Follows all jobs: the number of the newest change, and a way to wait for the next.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// At most `limit` jobs changed after `change`, each in its latest form, and the number to go on from.
+    pub(crate) fn changed_after(&self, change: u64, limit: usize) -> (Vec<Arc<Job>>, u64) {
+        let changes = self.changes.lock().expect(LOCK);
+        let later: Vec<(u64, Arc<JobCell>)> =
+            changes.latest.range(change + 1..).take(limit).map(|(at, cell)| (*at, cell.clone())).collect();
+        drop(changes);
+        let last = later.last().map_or(change, |(at, _)| *at);
+        (later.iter().map(|(_, cell)| cell.job()).collect(), last)
+    }
+
+    /// Gives back the memory of points that nobody asked for in a while.
+    pub(crate) fn forget_idle(&self, now: Micros) {
+        for cell in self.jobs.read().expect(LOCK).values() {
+            cell.forget_if_idle(now);
+        }
+    }
+}
+
+/// A poisoned lock means that a change stopped half-way; going on would answer from it.
+pub(crate) const LOCK: &str = "no panic happens under this lock";
+
+impl ProjectCell {
+    pub(crate) fn project(&self) -> Project {
+        let record = self.record.lock().expect(LOCK);
+        Project {
+            key: self.key.clone(),
+            name: record.name.clone(),
+            created_micros: record.created,
+            jobs: record.jobs,
+        }
+    }
+}
+
+impl JobCell {
+    fn new(stored: StoredJob, dropped: u64) -> JobCell {
+        let StoredJob { uid, record, spec, properties, attempts } = stored;
+        let id = JobId { project: record.project.clone(), number: record.number };
+        let mut job = job_from_parts(uid, &id, &record, spec, properties);
+        show(&mut job, &record, &attempts);
+        job.dropped_points = dropped;
+        JobCell {
+            uid,
+            id,
+            writing: tokio::sync::Mutex::default(),
+            now: RwLock::new(JobNow { record, attempts, job: Arc::new(job), change: 0 }),
+            dropped: AtomicU64::new(dropped),
+            unheard: AtomicU64::new(0),
+            controls: AtomicU32::new(0),
+            changed: watch::Sender::new(0),
+            heads: RwLock::default(),
+            loading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The job as it is answered.
+    pub(crate) fn job(&self) -> Arc<Job> {
+        self.now.read().expect(LOCK).job.clone()
+    }
+
+    /// The record that is stored.
+    pub(crate) fn record(&self) -> JobRecord {
+        self.now.read().expect(LOCK).record.clone()
+    }
+
+    pub(crate) fn attempts(&self) -> Vec<AttemptRecord> {
+        self.now.read().expect(LOCK).attempts.clone()
+    }
+
+    pub(crate) fn reference(&self) -> JobRef {
+        JobRef::Id(self.id.clone())
+    }
+
+    /// The attempt as it is answered.
+    pub(crate) fn find_attempt(&self, attempt: AttemptNumber) -> Result<Attempt, Refused> {
+        let now = self.now.read().expect(LOCK);
+        let at = (attempt.0 as usize).checked_sub(1);
+        let record = at.and_then(|at| now.attempts.get(at));
+        let record = record.ok_or_else(|| Refused::UnknownAttempt { job: self.reference(), attempt })?;
+        Ok(Attempt {
+            job: self.id.clone(),
+            attempt,
+            executor: record.executor.clone(),
+            host: record.host.clone(),
+            claimed_micros: record.claimed,
+            exit: record.exit.clone(),
+        })
+    }
+
+    /// Refuses an attempt that was superseded or never was.
+    pub(crate) fn check_attempt(&self, attempt: AttemptNumber) -> Result<(), Refused> {
+        let current = self.now.read().expect(LOCK).record.status.attempt;
+        match current {
+            Some(current) if current == attempt => Ok(()),
+            Some(current) if attempt < current && attempt.0 > 0 => {
+                Err(Refused::Superseded { attempt, current })
+            }
+            _ => Err(Refused::UnknownAttempt { job: self.reference(), attempt }),
+        }
+    }
+
+    /// What the job produced, if it is in memory.
+    pub(crate) fn find_heads(&self) -> Option<Arc<JobHeads>> {
+        self.heads.read().expect(LOCK).clone()
+    }
+
+    /// What the job produced, read from the store unless it is in memory.
+    pub(crate) async fn heads(&self, store: &Store) -> Result<Arc<JobHeads>, Refused> {
+        if let Some(heads) = self.find_heads() {
+            heads.touch();
+            return Ok(heads);
+        }
+        let _one = self.loading.lock().await;
+        if let Some(heads) = self.find_heads() {
+            return Ok(heads);
+        }
+        let heads = Arc::new(JobHeads::load(store, self.uid).await?);
+        *self.heads.write().expect(LOCK) = Some(heads.clone());
+        Ok(heads)
+    }
+
+    /// Lets go of what is in memory, because it may differ from what is stored.
+    pub(crate) fn forget_heads(&self, heads: &Arc<JobHeads>) {
+        let mut held = self.heads.write().expect(LOCK);
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, heads)) {
+            *held = None;
+        }
+    }
+
+    fn forget_if_idle(&self, now: Micros) {
+        let mut held = self.heads.write().expect(LOCK);
+        let idle = |heads: &Arc<JobHeads>| {
+            // Only this lock hands out further references, so a count of one stays one.
+            Arc::strong_count(heads) == 1 && heads.idle_since(now).is_some_and(|idle| idle > IDLE_MICROS)
+        };
+        if held.as_ref().is_some_and(idle) {
+            *held = None;
+        }
+    }
+}
+
+fn job_from_parts(
+    uid: JobUid,
+    id: &JobId,
+    record: &JobRecord,
+    spec: JobSpec,
+    properties: BTreeMap<String, String>,
+) -> Job {
+    Job {
+        id: id.clone(),
+        uid,
+        project: id.project.clone(),
+        name: record.name.clone(),
+        description: record.description.clone(),
+        state: record.status.state,
+        reason: None,
+        silent_since_micros: None,
+        exit_code: None,
+        attempt: None,
+        created_micros: record.created,
+        started_micros: None,
+        ended_micros: None,
+        host: None,
+        command: spec.command,
+        params: spec.params,
+        tags: Vec::new(),
+        properties,
+        environment: spec.environment,
+        metric: spec.metric,
+        snapshot: spec.snapshot,
+        dropped_points: 0,
+    }
+}
+
+/// Writes what the records say into the answer.
+fn show(job: &mut Job, record: &JobRecord, attempts: &[AttemptRecord]) {
+    job.name.clone_from(&record.name);
+    job.description.clone_from(&record.description);
+    job.tags.clone_from(&record.tags);
+    let status = &record.status;
+    job.state = status.state;
+    job.reason.clone_from(&status.reason);
+    job.silent_since_micros = status.silent_since;
+    job.exit_code = status.exit_code;
+    job.attempt = status.attempt;
+    job.started_micros = status.started;
+    job.ended_micros = status.ended;
+    job.host = attempts.last().and_then(|attempt| attempt.host.clone());
+}
+
+impl Engine {
+    /// A job that the grant may read.
+    pub(crate) fn find_job(&self, grant: &crate::Grant, job: &JobRef) -> Result<Arc<JobCell>, Refused> {
+        let cell = self.core.registry.find_job(job)?;
+        grant.check_job(&cell)?;
+        Ok(cell)
+    }
+}
