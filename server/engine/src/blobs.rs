@@ -1,49 +1,99 @@
-//! Blobs: write-once bytes by digest, visible only to projects that uploaded or refer to them.
+//! Blobs: write-once bytes by digest, visible only to the projects that uploaded them.
+
+use std::io;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use neptune_store::{BlobError, Writes};
 use neptune_wire::{Digest, Micros, ProjectKey};
 
 use crate::{Engine, Grant, Refused};
 
-/// A blob being read.
-pub struct BlobRead {
-    /// Its length.
-    pub size_bytes: u64,
-    /// Its bytes.
-    pub bytes: BoxStream<'static, std::io::Result<Bytes>>,
-}
+pub use neptune_store::BlobRead;
+
+/// Largest blob: a checkpoint of a large model fits, a runaway upload does not fill the disk.
+pub(crate) const BLOB_BYTES: u64 = 16 << 30;
 
 impl Engine {
     /// Whether the project has the blob.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownProject`], [`Refused::Forbidden`].
     pub async fn has_blob(
         &self,
-        _grant: &Grant,
-        _project: &ProjectKey,
-        _digest: &Digest,
+        grant: &Grant,
+        project: &ProjectKey,
+        digest: &Digest,
     ) -> Result<bool, Refused> {
-        todo!("blobs")
+        self.may_use_project(grant, project)?;
+        Ok(self.store().has_project_blob(project, digest).await?)
     }
 
-    /// Stores a blob, durably, after checking its digest; one that is there is not written again.
+    /// Stores a blob, durably, after checking its digest; one that the project has is not written again.
+    ///
+    /// The bytes are safe before the project's record of them is, so a record never stands for missing bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::DigestDiffers`], [`Refused::TooLarge`], [`Refused::ReadOnly`], or [`Refused::Protocol`] when the bytes
+    /// stop coming; nothing is stored then.
     pub async fn put_blob(
         &self,
-        _grant: &Grant,
-        _project: &ProjectKey,
-        _digest: &Digest,
-        _bytes: BoxStream<'static, std::io::Result<Bytes>>,
+        grant: &Grant,
+        project: &ProjectKey,
+        digest: &Digest,
+        bytes: BoxStream<'static, io::Result<Bytes>>,
         _now: Micros,
     ) -> Result<(), Refused> {
-        todo!("blobs")
+        self.may_use_project(grant, project)?;
+        if self.store().has_project_blob(project, digest).await? {
+            return Ok(());
+        }
+        self.blobs().put(digest, bytes, BLOB_BYTES).await?;
+        let mut writes = Writes::new();
+        writes.put_project_blob(project, digest);
+        Ok(self.store().commit(writes).await?)
     }
 
     /// Reads a blob of a project.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownBlob`] also when another project has it.
     pub async fn open_blob(
         &self,
-        _grant: &Grant,
-        _project: &ProjectKey,
-        _digest: &Digest,
+        grant: &Grant,
+        project: &ProjectKey,
+        digest: &Digest,
     ) -> Result<BlobRead, Refused> {
-        todo!("blobs")
+        if !self.has_blob(grant, project, digest).await? {
+            return Err(Refused::UnknownBlob { digest: *digest });
+        }
+        self.read_known_blob(digest).await
+    }
+
+    /// Reads a blob that a record stands for; its absence is a fault of the store.
+    pub(crate) async fn read_known_blob(&self, digest: &Digest) -> Result<BlobRead, Refused> {
+        self.blobs().find(digest).await?.ok_or_else(|| missing(digest))
+    }
+}
+
+/// A record stands for bytes that are not there: damage, not a mistake of the caller.
+pub(crate) fn missing(digest: &Digest) -> Refused {
+    Refused::Storage(format!("the bytes of blob {digest} are missing").into())
+}
+
+impl From<BlobError> for Refused {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::DigestDiffers { named, found } => Self::DigestDiffers { named, found },
+            BlobError::TooLarge { limit } => Self::TooLarge { what: "blob", limit },
+            BlobError::Source(_) => {
+                Self::Protocol { wanted: "the upload broke off; send the whole blob again" }
+            }
+            BlobError::DiskFull => Self::ReadOnly,
+            BlobError::Storage(_) => Self::Storage(Box::new(error)),
+        }
     }
 }

@@ -1,9 +1,26 @@
 //! Source snapshots: manifests over blobs; tree, files and differences.
+//!
+//! A manifest is itself a blob, under the snapshot's digest; a project's record of it is written once all its files'
+//! blobs are there, so a snapshot that can be named can be read.
 
-use neptune_wire::snapshot::{File, Manifest, Snapshot, SnapshotDiff, SnapshotReceipt};
-use neptune_wire::{JobRef, Micros, ProjectKey};
+mod diff;
 
-use crate::{BlobRead, Engine, Grant, Refused};
+use std::collections::HashSet;
+
+use neptune_store::Writes;
+use neptune_store::blob::{blob_from_bytes, digest_from_bytes};
+use neptune_wire::snapshot::{File, FileDiff, Manifest, Snapshot, SnapshotDiff, SnapshotReceipt};
+use neptune_wire::{Digest, JobRef, Micros, ProjectKey};
+
+use crate::blobs::{BlobRead, missing};
+use crate::{Engine, Grant, Refused};
+
+/// Files of one snapshot.
+pub(crate) const SNAPSHOT_FILES: usize = 100_000;
+/// Longest manifest: its files with paths of some length.
+const MANIFEST_BYTES: u64 = 64 << 20;
+/// Files of a diff that are shown line by line; further ones are only named.
+const DIFF_FILES: usize = 1_000;
 
 /// One file of a snapshot being read.
 pub struct SnapshotFile {
@@ -14,44 +31,132 @@ pub struct SnapshotFile {
 }
 
 impl Engine {
-    /// Registers a manifest and answers which blobs the project still lacks.
+    /// Registers a manifest and answers which blobs the project still lacks; with none missing, jobs may name it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Field`] for a path or order that is wrong, [`Refused::TooLarge`] for too many files.
     pub async fn create_snapshot(
         &self,
-        _grant: &Grant,
-        _project: &ProjectKey,
-        _manifest: Manifest,
+        grant: &Grant,
+        project: &ProjectKey,
+        manifest: Manifest,
         _now: Micros,
     ) -> Result<SnapshotReceipt, Refused> {
-        todo!("snapshots")
+        self.may_use_project(grant, project)?;
+        if manifest.files.len() > SNAPSHOT_FILES {
+            return Err(Refused::TooLarge { what: "number of files", limit: SNAPSHOT_FILES as u64 });
+        }
+        manifest
+            .check()
+            .map_err(|error| Refused::Field { field: "files".into(), wanted: error.to_string() })?;
+        let json = manifest.canonical_json();
+        let snapshot = digest_from_bytes(&json);
+        if self.store().has_snapshot(project, &snapshot).await? {
+            return Ok(SnapshotReceipt { snapshot, missing: Vec::new() });
+        }
+        let missing = self.missing_blobs(project, &manifest).await?;
+        if missing.is_empty() {
+            self.blobs().put(&snapshot, blob_from_bytes(json), MANIFEST_BYTES).await?;
+            let mut writes = Writes::new();
+            writes.put_snapshot(project, &snapshot);
+            self.store().commit(writes).await?;
+        }
+        Ok(SnapshotReceipt { snapshot, missing })
+    }
+
+    async fn missing_blobs(&self, project: &ProjectKey, manifest: &Manifest) -> Result<Vec<Digest>, Refused> {
+        let mut seen = HashSet::new();
+        let named: Vec<Digest> =
+            manifest.files.iter().map(|file| file.digest).filter(|digest| seen.insert(*digest)).collect();
+        let there = self.store().has_project_blobs(project, &named).await?;
+        Ok(named.into_iter().zip(there).filter(|(_, there)| !there).map(|(digest, _)| digest).collect())
     }
 
     /// The job's snapshot in figures.
-    pub async fn read_snapshot(&self, _grant: &Grant, _job: &JobRef) -> Result<Snapshot, Refused> {
-        todo!("snapshots")
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownSnapshot`] when the job has none.
+    pub async fn read_snapshot(&self, grant: &Grant, job: &JobRef) -> Result<Snapshot, Refused> {
+        let (snapshot, manifest) = self.find_manifest(grant, job).await?;
+        let size_bytes = manifest.files.iter().map(|file| file.size_bytes).sum();
+        Ok(Snapshot { snapshot, files: manifest.files.len() as u64, size_bytes })
     }
 
     /// The job's source tree.
-    pub async fn read_manifest(&self, _grant: &Grant, _job: &JobRef) -> Result<Manifest, Refused> {
-        todo!("snapshots")
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownSnapshot`] when the job has none.
+    pub async fn read_manifest(&self, grant: &Grant, job: &JobRef) -> Result<Manifest, Refused> {
+        Ok(self.find_manifest(grant, job).await?.1)
     }
 
-    /// One file of it.
+    async fn find_manifest(&self, grant: &Grant, job: &JobRef) -> Result<(Digest, Manifest), Refused> {
+        let snapshot = self.read_job(grant, job).await?.snapshot.ok_or(Refused::UnknownSnapshot)?;
+        let json =
+            self.blobs().find_whole(&snapshot, MANIFEST_BYTES).await?.ok_or_else(|| missing(&snapshot))?;
+        let manifest = Manifest::from_canonical_json(&json)
+            .ok_or_else(|| Refused::Storage(format!("snapshot {snapshot} is damaged").into()))?;
+        Ok((snapshot, manifest))
+    }
+
+    /// One file of the job's source tree.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownSnapshot`], [`Refused::UnknownFile`].
     pub async fn open_snapshot_file(
         &self,
-        _grant: &Grant,
-        _job: &JobRef,
-        _path: &str,
+        grant: &Grant,
+        job: &JobRef,
+        path: &str,
     ) -> Result<SnapshotFile, Refused> {
-        todo!("snapshots")
+        let mut files = self.read_manifest(grant, job).await?.files;
+        let index = files
+            .binary_search_by(|file| file.path.as_str().cmp(path))
+            .map_err(|_| Refused::UnknownFile { path: path.into() })?;
+        let file = files.swap_remove(index);
+        let bytes = self.read_known_blob(&file.digest).await?;
+        Ok(SnapshotFile { file, bytes })
     }
 
     /// What changed from one job's tree to another's.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownSnapshot`] when either job has none.
     pub async fn diff_snapshots(
         &self,
-        _grant: &Grant,
-        _from: &JobRef,
-        _to: &JobRef,
+        grant: &Grant,
+        from: &JobRef,
+        to: &JobRef,
     ) -> Result<SnapshotDiff, Refused> {
-        todo!("snapshots")
+        let (from, to) = (self.read_manifest(grant, from).await?, self.read_manifest(grant, to).await?);
+        let mut files = Vec::new();
+        for changed in diff::changed_files(&from, &to) {
+            let unified = if files.len() < DIFF_FILES { self.unified(changed).await? } else { None };
+            files.push(FileDiff { path: changed.path().into(), change: changed.change(), unified });
+        }
+        Ok(SnapshotDiff { files })
+    }
+
+    async fn unified(&self, changed: diff::Changed<'_>) -> Result<Option<String>, Refused> {
+        let mut sides = [Default::default(), Default::default()];
+        for (side, file) in sides.iter_mut().zip([changed.from, changed.to]) {
+            let Some(file) = file else { continue };
+            if file.size_bytes > diff::DIFF_BYTES {
+                return Ok(None);
+            }
+            let bytes = self.blobs().find_whole(&file.digest, diff::DIFF_BYTES).await?;
+            *side = bytes.ok_or_else(|| missing(&file.digest))?;
+        }
+        let path = changed.path().to_owned();
+        let [from, to] = sides;
+        Ok(diff::unified(&path, &from, &to))
     }
 }
+
+#[cfg(test)]
+mod tests;

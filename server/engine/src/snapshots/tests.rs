@@ -1,0 +1,106 @@
+//! Snapshots from the first manifest to the diff, over blobs in memory.
+
+use expect_test::expect;
+use futures::TryStreamExt;
+use neptune_wire::snapshot::Mode;
+
+use super::*;
+use crate::testing::{NOW, create_job, engine, project, uid};
+
+fn tree(files: &[(&str, &str)]) -> Manifest {
+    let file = |(path, text): &(&str, &str)| File {
+        path: path.to_string(),
+        digest: digest_from_bytes(text.as_bytes()),
+        size_bytes: text.len() as u64,
+        mode: Mode::File,
+    };
+    Manifest { files: files.iter().map(file).collect() }
+}
+
+async fn upload(engine: &Engine, grant: &Grant, files: &[(&str, &str)]) -> SnapshotReceipt {
+    let key = project().key;
+    for (_, text) in files {
+        let digest = digest_from_bytes(text.as_bytes());
+        engine.put_blob(grant, &key, &digest, blob_from_bytes(text.to_string()), NOW).await.unwrap();
+    }
+    engine.create_snapshot(grant, &key, tree(files), NOW).await.unwrap()
+}
+
+#[tokio::test]
+async fn only_missing_blobs_travel_and_an_incomplete_snapshot_cannot_be_named() {
+    let (engine, grant, _kv) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let files = [("a.py", "same"), ("b.py", "same"), ("main.py", "print()")];
+    let key = project().key;
+    let first = engine.create_snapshot(&grant, &key, tree(&files), NOW).await.unwrap();
+    assert_eq!(first.missing, [digest_from_bytes(b"same"), digest_from_bytes(b"print()")]);
+    let job = neptune_wire::CreateJob { snapshot: Some(first.snapshot), ..create_job(1) };
+    let refused = engine.create_job(&grant, job.clone(), uid(0), NOW).await;
+    assert!(matches!(refused, Err(Refused::UnknownSnapshot)));
+    let complete = upload(&engine, &grant, &files).await;
+    assert_eq!(complete, SnapshotReceipt { snapshot: first.snapshot, missing: vec![] });
+    let job = engine.create_job(&grant, job, uid(0), NOW).await.unwrap();
+    let figures = engine.read_snapshot(&grant, &job.uid.into()).await.unwrap();
+    assert_eq!((figures.files, figures.size_bytes), (3, 15));
+}
+
+#[tokio::test]
+async fn files_come_back_and_trees_are_compared() {
+    let (engine, grant, _kv) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let trees: [&[(&str, &str)]; 2] =
+        [&[("gone.py", "1\n"), ("main.py", "a\nb\n")], &[("main.py", "a\nc\n"), ("new.py", "2\n")]];
+    let mut jobs = Vec::new();
+    for (seed, files) in (1..).zip(trees) {
+        let receipt = upload(&engine, &grant, files).await;
+        let create = neptune_wire::CreateJob { snapshot: Some(receipt.snapshot), ..create_job(seed) };
+        jobs.push(JobRef::Uid(engine.create_job(&grant, create, uid(0), NOW).await.unwrap().uid));
+    }
+    let file = engine.open_snapshot_file(&grant, &jobs[1], "main.py").await.unwrap();
+    let pieces: Vec<_> = file.bytes.bytes.try_collect().await.unwrap();
+    assert_eq!(pieces.concat(), b"a\nc\n");
+    let refused = engine.open_snapshot_file(&grant, &jobs[1], "gone.py").await;
+    assert!(matches!(refused, Err(Refused::UnknownFile { .. })));
+    let diff = engine.diff_snapshots(&grant, &jobs[0], &jobs[1]).await.unwrap();
+    let shown: String = diff
+        .files
+        .iter()
+        .map(|file| format!("{:?}\n{}", file.change, file.unified.as_deref().unwrap()))
+        .collect();
+    expect![[r"
+        Removed
+        --- a/gone.py
+        +++ b/gone.py
+        @@ -1 +0,0 @@
+        -1
+        Modified
+        --- a/main.py
+        +++ b/main.py
+        @@ -1,2 +1,2 @@
+         a
+        -b
+        +c
+        Added
+        --- a/new.py
+        +++ b/new.py
+        @@ -0,0 +1 @@
+        +2
+    "]]
+    .assert_eq(&shown);
+}
+
+#[tokio::test]
+async fn a_blob_is_seen_only_by_projects_that_brought_it() {
+    let (engine, grant, _kv) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let other = neptune_wire::CreateProject { key: "OTHER".parse().unwrap(), name: "other".into() };
+    engine.create_project(&grant, other.clone(), NOW).await.unwrap();
+    let digest = digest_from_bytes(b"secret");
+    engine.put_blob(&grant, &project().key, &digest, blob_from_bytes("secret"), NOW).await.unwrap();
+    assert!(engine.has_blob(&grant, &project().key, &digest).await.unwrap());
+    let refused = engine.open_blob(&grant, &other.key, &digest).await;
+    assert!(matches!(refused, Err(Refused::UnknownBlob { .. })));
+    let wrong = engine.put_blob(&grant, &other.key, &digest, blob_from_bytes("guess"), NOW).await;
+    assert!(matches!(wrong, Err(Refused::DigestDiffers { .. })));
+    assert!(!engine.has_blob(&grant, &other.key, &digest).await.unwrap());
+}
