@@ -11,8 +11,6 @@
 //!
 //! This crate does not know that a database exists, how programs are started, or what a command line looks like.
 
-#![expect(dead_code, reason = "the link, the control connection and sync come in the next commits")]
-
 pub mod environment;
 pub mod notice;
 

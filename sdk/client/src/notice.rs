@@ -85,6 +85,16 @@ pub enum Notice {
         /// Why it takes no more.
         why: String,
     },
+    /// The server will not have this runner's control connection; the job cannot be aborted from the page.
+    ControlRefused {
+        /// What the server said.
+        problem: Problem,
+    },
+    /// The operating system gives no thread or no file descriptor for the background.
+    NoThread {
+        /// What it said.
+        why: String,
+    },
     /// The server has forgotten frames that it had acknowledged (restored from a backup).
     ServerForgot {
         /// How many frames are gone.
@@ -100,6 +110,7 @@ impl Notice {
             Self::RequestRefused { what, problem } => format!("request {what} {}", problem.code.as_str()),
             Self::FrameRefused { problem } => format!("frame {}", problem.code.as_str()),
             Self::ImageRefused { problem } => format!("image {}", problem.code.as_str()),
+            Self::ControlRefused { problem } => format!("control {}", problem.code.as_str()),
             Self::Refused { problem, .. } => format!("refused {}", problem.code.as_str()),
             other => {
                 let text = format!("{other:?}");
@@ -151,6 +162,15 @@ impl fmt::Display for Notice {
                 "points are being dropped: memory is full and the spool {} takes no more ({why}); they are counted on the job's page",
                 spool.display()
             ),
+            Self::ControlRefused { problem } => {
+                write!(
+                    f,
+                    "the server refuses to watch this job: {problem}; it cannot be aborted from the page"
+                )
+            }
+            Self::NoThread { why } => {
+                write!(f, "no background thread: {why}; raise the limits of this process, nothing is sent")
+            }
             Self::ServerForgot { frames } => write!(
                 f,
                 "the server has lost {frames} frames that it had acknowledged; was it restored from a backup?"

@@ -208,8 +208,9 @@ impl Session {
         self.channels.push(channel);
     }
 
-    pub(crate) fn has_channel(&self, number: u32) -> bool {
-        self.channels.iter().any(|channel| channel.number == number)
+    /// The channel of this number.
+    pub(crate) fn find_channel(&self, number: u32) -> Option<&OpenChannel> {
+        self.channels.iter().find(|channel| channel.number == number)
     }
 
     /// A connection began or ended: nothing is open on it.

@@ -1,14 +1,15 @@
 //! One WebSocket to `/api/v1/ingest`: two tasks move messages, so that a peer that does not read never keeps us from
 //! hearing it, and one that says nothing for [`SILENCE`] is given up.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use neptune_wire::Problem;
 use neptune_wire::ingest::{IngestDown, IngestUp};
 use neptune_wire::problem::Code;
 use neptune_wire::server::{API, CLIENT_HEADER};
+use neptune_wire::{Problem, SessionId};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -22,6 +23,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::rest::{Access, CLIENT, RestError, innermost};
+use crate::session::{Blobs, Session};
 
 /// Time to connect, to shake hands and to hear the first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +68,34 @@ impl Socket {
         let send = tokio::spawn(send_all(sink, to_send));
         let hear = tokio::spawn(hear_all(stream, heard, outgoing.downgrade(), url.clone()));
         Self { outgoing, incoming, tasks: [send, hear], url }
+    }
+
+    /// Sends as much of a session as there is room for; `close` closes it when the server has all of it. Answers whether
+    /// there is room for more.
+    ///
+    /// # Errors
+    ///
+    /// What the disk said when the spool cannot be read.
+    pub(crate) fn send_session(
+        &self,
+        session: &mut Session,
+        blobs: &mut Blobs,
+        open: &impl Fn(SessionId) -> IngestUp,
+        close: bool,
+    ) -> io::Result<bool> {
+        loop {
+            let Ok(permit) = self.outgoing.try_reserve() else { return Ok(false) };
+            if let Some(message) = session.next_control(open) {
+                permit.send(text(&message));
+            } else if let Some(frame) = session.next_frame(blobs)? {
+                permit.send(Message::binary(frame));
+            } else {
+                if close && let Some(message) = session.close() {
+                    permit.send(text(&message));
+                }
+                return Ok(true);
+            }
+        }
     }
 
     /// The next message; an error ends the connection. Cancel-safe.

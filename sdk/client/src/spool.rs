@@ -35,7 +35,7 @@ mod place;
 pub(crate) use frames::{FrameReader, Frames};
 pub(crate) use lines::{LineFile, read_lines};
 pub(crate) use lock::{Lock, LockError};
-pub(crate) use place::{replace_file, room_for, sync_dir};
+pub(crate) use place::{replace_file, room_for, sync_dir, sync_tree};
 
 /// `session.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ impl Spool {
         let file = serde_json::from_slice(&fs::read(path.join("session.json"))?).map_err(io::Error::from)?;
         let mut spool = Self::at(path.into(), file, lock);
         spool.frames = Frames::scan(path, spool.file.session)?;
+        for digest in spool.list_blobs()? {
+            spool.blob_bytes += fs::metadata(spool.blob_path(digest))?.len();
+        }
         Ok(spool)
     }
 
@@ -118,10 +121,6 @@ impl Spool {
             unsynced: false,
             _lock: lock,
         }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     pub(crate) fn file(&self) -> &SessionFile {

@@ -38,6 +38,7 @@ mod shared;
 
 pub use channel::{ImageChannel, ImageData, LogChannel, NumericChannel, TextChannel};
 use inner::Inner;
+pub(crate) use shared::Request;
 
 /// How often buffers become frames while points come; a rate that people see as live.
 pub const FRAME_EVERY: Duration = Duration::from_millis(20);
@@ -250,7 +251,7 @@ impl Writer {
 
     /// Waits until the server has everything sent before, but at most so long. Whatever it does not have is on disk then.
     ///
-    /// Without a connection it makes one try and does not wait for the rest of the time.
+    /// A server that was reached before is waited for; one that never was gets one try.
     pub fn flush(&self, within: Duration) -> Flushed {
         Inner::current(&self.inner).shared.flush(within)
     }

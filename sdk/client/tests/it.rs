@@ -7,7 +7,11 @@ mod it {
     mod peer;
     mod support;
 
+    mod control;
     mod delivery;
     mod faults;
+    mod full_disk;
+    mod processes;
     mod rest;
+    mod sync;
 }

@@ -375,6 +375,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_full_disk_keeps_what_was_written_and_takes_more_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = ["-t", "tmpfs", "-o", "size=256k", "none"];
+        let mounted = std::process::Command::new("mount").args(mount).arg(folder.path()).output().unwrap();
+        if !mounted.status.success() {
+            eprintln!("not tested: mounting a tmpfs needs root");
+            return;
+        }
+        let result = std::panic::catch_unwind(|| {
+            let mut frames = Frames::new(folder.path(), SESSION);
+            let (mut last, mut fits) = (0, vec![]);
+            for seq in 1.. {
+                match frames.append(&[frame(3 * seq), frame(3 * seq + 1), frame(3 * seq + 2)]) {
+                    Ok(()) => fits.extend([3 * seq, 3 * seq + 1, 3 * seq + 2]),
+                    Err(error) => {
+                        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                        last = 3 * seq;
+                        break;
+                    }
+                }
+            }
+            assert!(fits.len() > 300);
+            assert_eq!(read_all(&frames, 1), fits);
+            // A new file cannot be begun either, and the old ones stay readable.
+            assert!(frames.append(&(last..last + 3).map(frame).collect::<Vec<_>>()).is_err());
+            assert_eq!(read_all(&Frames::scan(folder.path(), SESSION).unwrap(), 1), fits);
+            frames.release(last - 1);
+            frames.append(&(last..last + 3).map(frame).collect::<Vec<_>>()).unwrap();
+            assert_eq!(read_all(&frames, 1), [last, last + 1, last + 2]);
+            assert_eq!(
+                read_all(&Frames::scan(folder.path(), SESSION).unwrap(), 1),
+                [last, last + 1, last + 2]
+            );
+        });
+        std::process::Command::new("umount").arg("-l").arg(folder.path()).status().unwrap();
+        result.unwrap();
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]

@@ -27,10 +27,7 @@ impl Inner {
         let shared = Arc::new(Shared::new(settings));
         if let Err(error) = link::spawn(&shared) {
             // The program runs on; its points are counted as dropped.
-            shared.settings.notices.say(Notice::SpoolFailed {
-                spool: shared.settings.spool_dir.clone(),
-                why: format!("no background thread: {error}"),
-            });
+            shared.settings.notices.say(Notice::NoThread { why: error.to_string() });
             shared.end();
         }
         Arc::new(Self { generation: fork::generation(), shared, successor: OnceBox::new() })

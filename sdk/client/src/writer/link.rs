@@ -92,10 +92,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
                 // A name server or a disk that hangs must not hold the program.
                 runtime.shutdown_background();
             }
-            Err(error) => shared.settings.notices.say(Notice::SpoolFailed {
-                spool: shared.settings.spool_dir.clone(),
-                why: format!("no background runtime: {error}"),
-            }),
+            Err(error) => shared.settings.notices.say(Notice::NoThread { why: error.to_string() }),
         }
     })?;
     Ok(())

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use neptune_wire::ingest::SESSION_CHANNELS;
 use neptune_wire::job::PatchJob;
-use neptune_wire::{ChannelKind, ChannelName, ChannelOrigin, CreateChart};
+use neptune_wire::{ChannelKind, ChannelName, ChannelOrigin, CreateChart, JobRef};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::buffer::Budget;
 use super::channel::Core;
 use super::{ChannelError, Flushed, Stats, WriterSettings};
+use crate::rest::{Rest, RestError};
 
 const LOCKED: &str = "nothing panics while it holds this lock";
 /// The longest wait of a caller; an `Instant` cannot name every `Duration` from now.
@@ -32,6 +33,14 @@ pub(crate) enum Request {
 }
 
 impl Request {
+    /// Sends it; may be repeated.
+    pub(crate) async fn send(&self, rest: &Rest, job: &JobRef) -> Result<(), RestError> {
+        match self {
+            Self::Patch(patch) => rest.patch_job(job, patch).await.map(drop),
+            Self::Chart(chart) => rest.create_chart(job, chart).await.map(drop),
+        }
+    }
+
     /// For people.
     pub(crate) fn describe(&self) -> String {
         match self {

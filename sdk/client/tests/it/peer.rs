@@ -49,6 +49,8 @@ pub struct Faults {
     /// Requests and sockets are answered with these bytes.
     pub garbage: Option<Vec<u8>>,
     pub stop: Option<Abort>,
+    /// Opening a control connection is answered with this.
+    pub control_problem: Option<Code>,
 }
 
 /// Everything that a test looks at.
@@ -123,6 +125,10 @@ impl Peer {
     }
 
     /// Every numeric point of a channel, by session and then in order.
+    pub fn xs(&self, name: &str) -> Vec<f64> {
+        self.numbers(name).iter().map(|point| point.0).collect()
+    }
+
     pub fn numbers(&self, name: &str) -> Vec<(f64, f64, i64)> {
         let mut points = vec![];
         self.each_block(name, |block| {
@@ -406,7 +412,12 @@ impl Connection {
                 answers.push(IngestDown::SessionClosed { session, acked: kept.mark });
                 answers
             }
-            IngestUp::OpenControl { .. } => vec![IngestDown::ControlOpened { beat_every_millis: 50 }],
+            IngestUp::OpenControl { .. } => match state.faults.control_problem {
+                Some(code) => {
+                    vec![IngestDown::Problem { session: None, problem: Problem::new(code, "because") }]
+                }
+                None => vec![IngestDown::ControlOpened { beat_every_millis: 50 }],
+            },
             IngestUp::Beat(beat) => {
                 let names: Vec<_> = beat
                     .holding

@@ -4,14 +4,31 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use neptune_client::folder::{JobFile, Registered};
 use neptune_client::writer::Limits;
-use neptune_client::{Access, Notices, NumericChannel, Writer, WriterSettings};
-use neptune_wire::{AttemptNumber, ChannelName, ChannelOrigin};
+use neptune_client::{Access, Notices, NumericChannel, Writer, WriterSettings, new_claim_id, new_job_uid};
+use neptune_wire::{AttemptNumber, ChannelName, ChannelOrigin, Micros};
 
 pub const LONG: Duration = Duration::from_secs(30);
 
 pub fn name(text: &str) -> ChannelName {
     ChannelName::new(text).unwrap()
+}
+
+/// `job.json` of a job that is registered, or not.
+pub fn job_file(url: &str, registered: bool) -> JobFile {
+    let create = serde_json::json!({"uid": new_job_uid(), "project": "TRIG", "name": "n"});
+    let (id, token) = ("TRIG-12".parse().unwrap(), "of-the-attempt".into());
+    let known = Registered { id, attempt: AttemptNumber(1), token };
+    JobFile {
+        url: url.into(),
+        create: serde_json::from_value(create).unwrap(),
+        project_name: None,
+        claim: new_claim_id(),
+        host: None,
+        started_micros: Some(Micros(3)),
+        registered: registered.then_some(known),
+    }
 }
 
 /// Settings of a writer of `TRIG-12`; notices are collected.

@@ -7,13 +7,12 @@ use std::time::Instant;
 use neptune_wire::Problem;
 use neptune_wire::ingest::IngestDown;
 use neptune_wire::problem::Code;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{Link, POINTS};
 use crate::notice::Notice;
 use crate::rest::{Access, RestError};
 use crate::session::{Heard, Session};
-use crate::socket::{Socket, text};
+use crate::socket::Socket;
 
 /// Where the connection stands.
 pub(super) enum Connection {
@@ -52,6 +51,13 @@ impl Connection {
 
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self, Self::Waiting(_))
+    }
+
+    /// Makes the next try then, if it was to be later.
+    pub(super) fn hurry(&mut self, at: Instant) {
+        if let Self::Waiting(until) = self {
+            *until = at.min(*until);
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -204,25 +210,13 @@ impl Link {
         let closes = self.closes_session();
         let Connection::Open(socket) = &self.connection else { return };
         let mut trouble = None;
-        'sessions: for session in &mut self.sessions {
-            loop {
-                let Ok(permit) = socket.outgoing.try_reserve() else { break 'sessions };
-                if let Some(message) = session.next_control(&open) {
-                    permit.send(text(&message));
-                    continue;
-                }
-                match session.next_frame(&mut self.blobs) {
-                    Ok(Some(frame)) => permit.send(Message::binary(frame)),
-                    Ok(None) => {
-                        if closes && let Some(message) = session.close() {
-                            permit.send(text(&message));
-                        }
-                        break;
-                    }
-                    Err(error) => {
-                        trouble = Some(error.to_string());
-                        break 'sessions;
-                    }
+        for session in &mut self.sessions {
+            match socket.send_session(session, &mut self.blobs, &open, closes) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    trouble = Some(error.to_string());
+                    break;
                 }
             }
         }

@@ -11,7 +11,7 @@ use super::{Link, POINTS};
 use crate::notice::Notice;
 use crate::rest::RestError;
 use crate::session::{Session, Upload};
-use crate::writer::shared::Request;
+use crate::writer::Request;
 
 /// An errand that ended.
 pub(super) enum Done {
@@ -43,12 +43,7 @@ impl Link {
         {
             self.request_runs = true;
             let (rest, job) = (rest.clone(), job.clone());
-            self.tasks.spawn(async move {
-                Done::Request(match request {
-                    Request::Patch(patch) => rest.patch_job(&job, &patch).await.map(drop),
-                    Request::Chart(chart) => rest.create_chart(&job, &chart).await.map(drop),
-                })
-            });
+            self.tasks.spawn(async move { Done::Request(request.send(&rest, &job).await) });
         }
         while let Some(Upload { digest, source }) = self.blobs.next_upload() {
             let Some(project) = self.project.clone() else {

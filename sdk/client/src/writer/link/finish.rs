@@ -7,8 +7,8 @@ use crate::notice::Notice;
 use crate::session::Session;
 use crate::writer::Flushed;
 
-/// A server that was there a moment ago may be restarting: so long a flush goes on trying.
-const RESTART_WITHIN: Duration = Duration::from_secs(2);
+/// Between tries to reach a server again while a caller waits.
+const RETRY_WITHIN: Duration = Duration::from_millis(250);
 /// Closing the session is a courtesy; everything is on the server's disk by then.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -17,7 +17,6 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Flush {
     pub(super) id: u64,
     pub(super) by: Instant,
-    pub(super) begun: Instant,
     /// What every session must have acknowledged.
     pub(super) frames: Vec<u64>,
     /// How many requests, ever, must be done.
@@ -60,7 +59,6 @@ impl Link {
         self.flushes.extend(wanted.into_iter().map(|(id, by)| Flush {
             id,
             by,
-            begun: now,
             frames: frames.clone(),
             requests,
         }));
@@ -69,7 +67,8 @@ impl Link {
         }
     }
 
-    /// A connection, or a try at one, ended while callers wait: one more try at once, then they are let go.
+    /// A connection, or a try at one, ended while callers wait: one more try at once. Where there never was a server they
+    /// are let go then.
     pub(super) fn connection_failed(&mut self, now: Instant, was_try: bool) {
         if self.flushes.is_empty() {
             return;
@@ -77,12 +76,13 @@ impl Link {
         if !was_try {
             return self.connect();
         }
-        let hope = if self.stats.connections > 0 { RESTART_WITHIN } else { Duration::ZERO };
-        let hopeless = self.flushes.iter().filter(|flush| now.duration_since(flush.begun) >= hope);
-        let hopeless: Vec<u64> = hopeless.map(|flush| flush.id).collect();
-        if !hopeless.is_empty() {
-            self.let_go(&hopeless, now);
+        if self.stats.connections > 0 {
+            // The server was there before and may be restarting: the caller's time is spent on quick tries.
+            self.connection.hurry(now + RETRY_WITHIN);
+            return;
         }
+        let all: Vec<u64> = self.flushes.iter().map(|flush| flush.id).collect();
+        self.let_go(&all, now);
     }
 
     /// Answers flushes that are done or out of time.
