@@ -49,18 +49,30 @@ impl View {
         options
     }
 
-    fn read(&self, key: &Key, tier: ReadTier) -> Result<Option<Bytes>, rocksdb::Error> {
+    fn read(&self, key: &Key, options: &ReadOptions) -> Result<Option<Bytes>, rocksdb::Error> {
         let family = self.database.family(key.family);
-        let value = self.database.rocks.get_pinned_cf_opt(family, &key.bytes, &self.options(tier))?;
+        let value = self.database.rocks.get_pinned_cf_opt(family, &key.bytes, options)?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn read_many(
-        &self,
-        keys: &[Key],
-        tier: ReadTier,
-    ) -> Result<Vec<Option<Bytes>>, (Family, rocksdb::Error)> {
-        let options = self.options(tier);
+    /// Reads one by one what memory knows; `None` if the disk must be asked.
+    ///
+    /// Not by RocksDB's multi-get, which in memory alone takes "may be there" for an empty value.
+    fn read_many_from_memory(&self, keys: &[Key]) -> Result<Option<Vec<Option<Bytes>>>, ReadError> {
+        let options = self.options(ReadTier::BlockCache);
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            match self.read(key, &options) {
+                Ok(value) => values.push(value),
+                Err(error) if error.kind() == ErrorKind::Incomplete => return Ok(None),
+                Err(error) => return Err(read_error(key.family, error)),
+            }
+        }
+        Ok(Some(values))
+    }
+
+    fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        let options = self.options(ReadTier::All);
         let mut values = vec![None; keys.len()];
         for family in Family::ALL {
             let places: Vec<usize> = (0..keys.len()).filter(|&place| keys[place].family == family).collect();
@@ -71,7 +83,7 @@ impl View {
             let handle = self.database.family(family);
             let found = self.database.rocks.batched_multi_get_cf_opt(handle, keys, false, &options);
             for (place, value) in places.into_iter().zip(found) {
-                let value = value.map_err(|error| (family, error))?;
+                let value = value.map_err(|error| read_error(family, error))?;
                 values[place] = value.map(|value| Bytes::copy_from_slice(&value));
             }
         }
@@ -111,28 +123,27 @@ fn next_row(rows: &mut DBRawIterator<'_>, scan: &Scan) -> Option<Result<(Bytes, 
 #[async_trait]
 impl KvRead for View {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, ReadError> {
-        match self.read(key, ReadTier::BlockCache) {
+        match self.read(key, &self.options(ReadTier::BlockCache)) {
             Err(error) if error.kind() == ErrorKind::Incomplete => {}
             other => return other.map_err(|error| read_error(key.family, error)),
         }
         let (view, key) = (self.clone(), key.clone());
-        blocking(move || view.read(&key, ReadTier::All).map_err(|error| read_error(key.family, error))).await
+        blocking(move || {
+            let value = view.read(&key, &view.options(ReadTier::All));
+            value.map_err(|error| read_error(key.family, error))
+        })
+        .await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, ReadError> {
         let view = self.fixed();
-        if keys.len() <= INLINE_KEYS {
-            match view.read_many(keys, ReadTier::BlockCache) {
-                Err((_, error)) if error.kind() == ErrorKind::Incomplete => {}
-                other => return other.map_err(|(family, error)| read_error(family, error)),
-            }
+        if keys.len() <= INLINE_KEYS
+            && let Some(values) = view.read_many_from_memory(keys)?
+        {
+            return Ok(values);
         }
         let keys = keys.to_vec();
-        blocking(move || {
-            let values = view.read_many(&keys, ReadTier::All);
-            values.map_err(|(family, error)| read_error(family, error))
-        })
-        .await
+        blocking(move || view.read_many(&keys)).await
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page, ReadError> {

@@ -56,6 +56,7 @@ macro_rules! conformance {
             concurrency: a_reader_sees_whole_batches
             concurrency: a_dropped_commit_is_whole_or_absent
             reopening: what_was_committed_is_there_again
+            reopening: what_was_absent_is_absent_again
             reopening: what_was_cleared_stays_away
             random: any_history_equals_the_model
         }

@@ -1,5 +1,6 @@
 //! Closing a store and opening it again.
 
+use bytes::Bytes;
 use neptune_kv::{Batch, Family, Key, KeyRange};
 
 use super::{count, keys, text};
@@ -24,6 +25,37 @@ pub fn what_was_committed_is_there_again<P: Place>(make: impl Fn() -> P) {
         assert_eq!(count(&*kv).await, 2);
         assert_eq!(text(&*kv, &kept).await, "1");
         assert_eq!(text(&*kv, &changed).await, "2");
+    });
+}
+
+/// What is not there is not there, also where a backend has yet to look: between its rows, first thing after opening.
+pub fn what_was_absent_is_absent_again<P: Place>(make: impl Fn() -> P) {
+    run(async {
+        let place = make();
+        let kv = place.open().await;
+        let key = |family, number: u8| Key::new(family, vec![number]);
+        let mut batch = Batch::new();
+        for family in Family::ALL {
+            for number in (2..20).step_by(2) {
+                batch = batch.put(key(family, number), vec![number; 9_000]);
+            }
+        }
+        kv.commit(batch).await.unwrap();
+        drop(kv);
+        for number in 1..21 {
+            let expected = (number % 2 == 0 && number < 20).then(|| Bytes::from(vec![number; 9_000]));
+            let many = place.open().await;
+            for family in Family::ALL {
+                let values = many.get_many(&[key(family, number)]).await.unwrap();
+                assert!(values == [expected.clone()], "{family:?} {number}: {values:?}");
+            }
+            drop(many);
+            let single = place.open().await;
+            for family in Family::ALL {
+                let value = single.get(&key(family, number)).await.unwrap();
+                assert!(value == expected, "{family:?} {number}: {value:?}");
+            }
+        }
     });
 }
 
