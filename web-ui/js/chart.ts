@@ -11,6 +11,9 @@ type Ticks = (min: number, max: number, atMost: number, whole: boolean) => [numb
 const FONT = "11px system-ui, sans-serif";
 /** The crosshair stands at the same x in all charts of the page. */
 const CROSSHAIR = "neptune";
+/** Added to a series' colour, as two hexadecimal digits. */
+const BAND_ALPHA = "26";
+const EDGE_ALPHA = "80";
 /** Room for one label of an axis. */
 const X_LABEL_PX = 64;
 const Y_LABEL_PX = 34;
@@ -105,7 +108,7 @@ export class Plot {
       width: this.root.clientWidth || 300,
       height: this.root.clientHeight || 180,
       legend: { show: false },
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       cursor: {
         sync: { key: CROSSHAIR, setSeries: false, scales: ["x", null], filters: { pub: moves, sub: moves } },
         drag: { x: true, y: false, setScale: false, dist: 4 },
@@ -121,7 +124,7 @@ export class Plot {
       series: [{}, ...this.labels.flatMap((label, at) => this.#series(label, at, dots[at] === 1))],
       bands: this.labels.map((_, at) => ({
         series: [at * 3 + 3, at * 3 + 2],
-        fill: () => (this.#banded[at] ? colour(`--series-${this.palette[at]}-band`) : "transparent"),
+        fill: () => (this.#banded[at] ? `${colour(`--series-${this.palette[at]}`)}${BAND_ALPHA}` : "transparent"),
       })),
       hooks: {
         setSelect: [
@@ -141,11 +144,13 @@ export class Plot {
 
   #series(label: string, at: number, dots: boolean): uPlot.Series[] {
     const stroke = () => colour(`--series-${this.palette[at]}`);
-    const hidden: uPlot.Series = { stroke: "transparent", width: 0, points: { show: false } };
+    // A spike of one point must not vanish in a faint band: the band has an edge.
+    const edge = () => (this.#banded[at] ? `${stroke()}${EDGE_ALPHA}` : "transparent");
+    const limit: uPlot.Series = { stroke: edge, width: 1, points: { show: false } };
     const points = dots ? { show: true, size: 5, fill: stroke } : { size: 4, fill: stroke };
     const line: uPlot.Series = { label, stroke, width: 1.5, points };
     if (dots) line.paths = () => null;
-    return [line, { ...hidden }, { ...hidden }];
+    return [line, { ...limit }, { ...limit }];
   }
 
   #axis(scale: "x" | "y"): uPlot.Axis {

@@ -64,6 +64,11 @@ pub fn App() -> Html {
         |()| Live::connect(Callback::from(move |connection| change.dispatch(Change::Connection(connection))))
     });
     use_server_check((*api).clone(), &status, change.clone());
+    use_effect_with((status.signed_out, (*live).clone()), |(signed_out, live)| {
+        if *signed_out {
+            live.pause();
+        }
+    });
     let signed_in = use_callback((), {
         let live = live.clone();
         move |(), ()| {

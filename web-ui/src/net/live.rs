@@ -2,7 +2,7 @@
 //!
 //! [`Link`] decides, this file does: it owns the socket, the timer of the next try and the callbacks of the holders.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -43,6 +43,8 @@ struct Shared {
     holders: RefCell<BTreeMap<u32, Callback<LiveEvent>>>,
     next_try: RefCell<Option<Timeout>>,
     watcher: Callback<Connection>,
+    /// Not tried again by itself: one must sign in first.
+    paused: Cell<bool>,
     online: RefCell<Option<EventListener>>,
 }
 
@@ -94,6 +96,7 @@ impl Live {
             holders: RefCell::default(),
             next_try: RefCell::default(),
             watcher,
+            paused: Cell::new(false),
             online: RefCell::default(),
         });
         let live = Self(shared);
@@ -118,8 +121,15 @@ impl Live {
         Subscription { id, shared: self.0.clone() }
     }
 
+    /// Stops trying until [`Live::retry`].
+    pub fn pause(&self) {
+        self.0.paused.set(true);
+        self.0.next_try.replace(None);
+    }
+
     /// Tries again now instead of at the end of the pause.
     pub fn retry(&self) {
+        self.0.paused.set(false);
         if self.0.link.borrow().connection() != Connection::Open {
             open(&self.0);
         }
@@ -202,7 +212,7 @@ fn closed(shared: &Rc<Shared>) {
             open(&shared);
         }
     });
-    shared.next_try.replace(Some(timer));
+    shared.next_try.replace((!shared.paused.get()).then_some(timer));
     let holders: Vec<_> = shared.holders.borrow().values().cloned().collect();
     holders.iter().for_each(|holder| holder.emit(LiveEvent::Lost));
     shared.tell_watcher();

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gloo_events::EventListener;
+use gloo_timers::callback::Timeout;
 use neptune_wire::job::AbortJob;
 use neptune_wire::live::{LiveDown, Topic};
 use neptune_wire::{Channel, ChannelName, Chart, Job, JobRef};
@@ -27,6 +28,9 @@ use details::Details;
 use header::JobHeader;
 use images::Images;
 use logs::Logs;
+
+/// Between two drawings of the page while summaries of channels stream in.
+const REFRESH_MILLIS: u32 = 250;
 
 /// A job's channels by name, in the order of their names.
 pub(crate) type Channels = Rc<BTreeMap<ChannelName, Channel>>;
@@ -52,6 +56,8 @@ pub enum Msg {
     Abort(Option<String>),
     /// The server's answer to it.
     Aborted(Result<Box<Job>, Failure>),
+    /// Summaries came in since the last drawing.
+    Refresh,
     /// A key was pressed.
     Key(Tab),
     /// Ask again after a fault.
@@ -76,6 +82,7 @@ pub struct JobPage {
     /// Pushed while an answer is awaited.
     held: Vec<LiveDown>,
     abort_fault: Option<Failure>,
+    refresh: Option<Timeout>,
     subscription: Option<Subscription>,
     _keys: Option<EventListener>,
 }
@@ -98,6 +105,7 @@ impl Component for JobPage {
             loading: false,
             held: Vec::new(),
             abort_fault: None,
+            refresh: None,
             subscription: None,
             _keys: listen_to_keys(ctx),
         };
@@ -120,6 +128,7 @@ impl Component for JobPage {
             Msg::Abort(reason) => self.abort(ctx, reason),
             Msg::Aborted(Ok(job)) => self.apply_job(*job),
             Msg::Aborted(Err(failure)) => self.abort_fault = Some(failure),
+            Msg::Refresh => self.refresh = None,
             Msg::Key(tab) => {
                 ctx.props().place.go(&tab.of(&ctx.props().id), &Query::default());
                 return false;
@@ -190,12 +199,24 @@ impl JobPage {
                     if self.loading {
                         self.held.push(message.clone());
                     }
-                    return self.apply(message);
+                    let many = matches!(message, LiveDown::Channel { .. });
+                    let changed = self.apply(message);
+                    if changed && many {
+                        self.refresh_soon(ctx);
+                    }
+                    return changed && !many;
                 }
             },
             _ => return false,
         }
         true
+    }
+
+    fn refresh_soon(&mut self, ctx: &Context<Self>) {
+        if self.refresh.is_none() {
+            let link = ctx.link().clone();
+            self.refresh = Some(Timeout::new(REFRESH_MILLIS, move || link.send_message(Msg::Refresh)));
+        }
     }
 
     fn load(&mut self, ctx: &Context<Self>) {

@@ -5,7 +5,7 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A number with at most six significant digits.
+/// A number with at most six significant digits; a whole number with all of them.
 pub fn number(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -18,7 +18,7 @@ pub fn number(value: f64) -> String {
         return "0".into();
     }
     if value.fract() == 0.0 && size < 1e15 {
-        return format!("{value:.0}");
+        return format!("{}{}", if value < 0.0 { "-" } else { "" }, count(size as u64));
     }
     if (1e-4..1e7).contains(&size) {
         let before_point = size.log10().floor() as i32 + 1;
@@ -176,10 +176,11 @@ mod tests {
             (-0.5, "-0.5"),
             (0.1 + 0.2, "0.3"),
             (123_456.789, "123457"),
+            (-12_345.0, "-12,345"),
             (0.000_123_456_789, "0.000123457"),
             (1.234_567e-7, "1.2346e-7"),
             (1e100, "1e100"),
-            (3e9, "3000000000"),
+            (3e9, "3,000,000,000"),
             (f64::NAN, "NaN"),
             (f64::NEG_INFINITY, "−∞"),
         ] {

@@ -18,9 +18,17 @@ pub fn set(query: &Query, chart: &str, range: Option<Range>) -> Query {
     let others =
         query.without(|key, value| key == KEY && parse(value).is_none_or(|(title, _)| title == chart));
     match range {
-        Some(Range { min, max }) => others.add(KEY, format!("{chart}~{min}~{max}")),
+        Some(Range { min, max }) => {
+            let places = places(max - min);
+            others.add(KEY, format!("{chart}~{min:.places$}~{max:.places$}"))
+        }
         None => others,
     }
+}
+
+/// Decimal places that tell a ten-thousandth of a range apart: what a mouse points at is no more exact.
+fn places(range: f64) -> usize {
+    (4.0 - range.log10()).ceil().clamp(0.0, 300.0) as usize
 }
 
 fn parse(value: &str) -> Option<(&str, Range)> {
@@ -39,10 +47,11 @@ mod tests {
     fn a_zoom_is_kept_per_chart() {
         let query = Query::parse("q=x");
         let query = set(&query, "a~b", Some(Range { min: 1.5, max: 20.0 }));
-        let query = set(&query, "loss", Some(Range { min: -3.0, max: 1e-7 }));
+        let query = set(&query, "loss", Some(Range { min: -3e-7, max: 1e-7 }));
         let query = Query::parse(&query.to_string());
         assert_eq!(find(&query, "a~b"), Some(Range { min: 1.5, max: 20.0 }));
-        assert_eq!(find(&query, "loss"), Some(Range { min: -3.0, max: 1e-7 }));
+        assert_eq!(find(&query, "loss"), Some(Range { min: -3e-7, max: 1e-7 }));
+        assert!(query.to_string().contains("zoom=a~b~1.500~20.000"), "{query}");
         assert_eq!(find(&query, "b"), None);
         let query = set(&set(&query, "a~b", None), "loss", None);
         assert_eq!(query.to_string(), "q=x");

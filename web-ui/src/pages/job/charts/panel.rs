@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use gloo_timers::callback::Timeout;
 use neptune_wire::live::{LiveDown, Topic};
-use neptune_wire::{ChannelName, JobId, JobRef};
+use neptune_wire::{ChannelName, ChannelSummary, JobId, JobRef};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{
@@ -63,6 +63,8 @@ pub(super) struct Panel {
     near: bool,
     wide: bool,
     fault: Option<Failure>,
+    /// The server has said something of these channels.
+    heard: bool,
     /// The channels of the subscription, in its order.
     subscribed: Vec<ChannelName>,
     subscription: Option<Subscription>,
@@ -106,6 +108,7 @@ impl Component for Panel {
             near: false,
             wide: false,
             fault: None,
+            heard: false,
             subscribed: Vec::new(),
             subscription: None,
             frame: None,
@@ -248,14 +251,14 @@ impl Panel {
         let buckets = self.buckets();
         match event {
             LiveEvent::Subscribed(marks) => {
-                self.fault = None;
+                (self.fault, self.heard) = (None, true);
                 let marks = self.subscribed.iter().zip(marks);
                 let wanted =
                     marks.flat_map(|(channel, mark)| self.tracks.subscribed(channel, mark)).collect();
                 self.ask(ctx, wanted);
                 true
             }
-            LiveEvent::Lost if self.tracks.known() == 0 && !self.tracks.is_awaiting() => {
+            LiveEvent::Lost if !self.heard && !self.tracks.is_awaiting() => {
                 let wanted = self.tracks.retry();
                 self.ask(ctx, wanted);
                 true
@@ -285,7 +288,7 @@ impl Panel {
     fn answered(&mut self, ctx: &Context<Self>, answer: Answer) {
         match self.tracks.answered(answer, self.buckets()) {
             Ok(wanted) => {
-                self.fault = None;
+                (self.fault, self.heard) = (None, true);
                 self.ask(ctx, wanted);
             }
             Err(failure) => self.fault = Some(failure),
@@ -334,7 +337,8 @@ impl Panel {
             };
         }
         if self.tracks.is_loading() || (!self.near && self.tracks.known() == 0) {
-            return html! { <div class="chart-over chart-loading" aria-label="loading" /> };
+            let now = self.near.then_some("chart-loading-now");
+            return html! { <div class={classes!("chart-over", "chart-loading", now)} aria-label="loading" /> };
         }
         let empty = self.tracks.shown().iter().all(|span| span.buckets().is_empty());
         match (empty, self.zoom) {
@@ -405,15 +409,14 @@ impl Panel {
     }
 }
 
-fn summary(summary: &neptune_wire::ChannelSummary) -> Html {
-    let value = |name: &'static str, value: Option<neptune_wire::Number>| {
-        html! {
-            if let Some(value) = value {
-                <span class="chart-value"><span class="faint">{ name }</span><span class="number">{ format::number(value.0) }</span></span>
-            }
-        }
+fn summary(summary: &ChannelSummary) -> Html {
+    let values = [("last", summary.last), ("min", summary.min), ("max", summary.max), ("mean", summary.mean)];
+    let values = values.into_iter().filter_map(|(name, value)| Some((name, format::number(value?.0))));
+    let title = values.clone().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join("  ");
+    let one = |(name, value)| {
+        html! { <span class="chart-value"><span class="faint">{ name }</span><span class="number">{ value }</span></span> }
     };
-    html! { <>{ value("last", summary.last) }{ value("min", summary.min) }{ value("max", summary.max) }</> }
+    html! { <span class="chart-values" {title}>{ for values.map(one) }</span> }
 }
 
 fn looks(series: &[SeriesSpec]) -> Vec<Look> {
