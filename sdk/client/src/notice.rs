@@ -33,6 +33,11 @@ pub enum Notice {
         /// Where the data waits.
         spool: PathBuf,
     },
+    /// The server's disk is full; data waits here until there is room there.
+    ServerFull {
+        /// Where the data waits.
+        spool: PathBuf,
+    },
     /// What answered does not speak Neptune's protocol.
     NotNeptune {
         /// The address.
@@ -136,6 +141,9 @@ impl fmt::Display for Notice {
                 "the server refuses this job's data: {problem}; data waits in {}, `neptune sync` uploads it once the token and the address are right",
                 spool.display()
             ),
+            Self::ServerFull { spool } => {
+                write!(f, "the server's disk is full; data waits in {} until there is room", spool.display())
+            }
             Self::NotNeptune { url, why, spool } => write!(
                 f,
                 "{url} does not answer like a Neptune server ({why}); check the address; data waits in {}",
@@ -230,6 +238,11 @@ impl Notices {
         if away {
             self.say(Notice::Reconnected { url: url.into() });
         }
+    }
+
+    /// The server's disk takes data again.
+    pub(crate) fn server_takes(&self) {
+        self.said.lock().expect("nothing panics while it holds this lock").remove("ServerFull");
     }
 
     /// The disk takes data: what was said about it may be said again.

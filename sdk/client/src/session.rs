@@ -174,6 +174,11 @@ impl Session {
         self.acked >= self.last
     }
 
+    /// Open, and no answer but acknowledgements is waited for.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.standing == Standing::Open && self.unanswered == 0
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.standing == Standing::Ended
     }

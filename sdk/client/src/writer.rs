@@ -11,8 +11,8 @@
 //! frames survive the process at once, and a power loss after [`SYNC_EVERY`] (they are fsynced at most that often).
 //!
 //! **Bounds.** Memory first, then the spool ([`Limits`]). Only when both are full are points dropped, counted per channel
-//! and reported to the server. A caller waits for one thing alone: when it outruns the disk, for room that the disk is
-//! making just then; never for the network, and never for a disk that takes nothing.
+//! and reported to the server. A caller waits for one thing alone: when it outruns the disk, for the room that the disk is
+//! making, at most a second; never for the network, and never for a disk that is full or takes nothing.
 //!
 //! **Forks.** A forked child that uses an inherited writer or channel gets a session and a spool of its own, opened at the
 //! first use; what the parent had buffered stays the parent's.

@@ -14,7 +14,7 @@ pub(super) struct Composing {
     builder: Option<FrameBuilder>,
     counts: Vec<(u32, u32)>,
     images: Vec<Digest>,
-    /// Where each log goes on. Bytes that were dropped have no place in the stream.
+    /// Where each log goes on.
     log_offsets: HashMap<u32, u64>,
 }
 
@@ -60,6 +60,12 @@ impl Session {
             rest = &rest[taken..];
         }
         pieces
+    }
+
+    /// Says that so many bytes of a log were dropped here: what follows keeps its place in the stream.
+    pub(crate) fn push_log_lost(&mut self, channel: u32, bytes: u64, now: Instant) {
+        self.push_dropped(channel, bytes, now);
+        *self.composing.log_offsets.entry(channel).or_default() += bytes;
     }
 
     /// Adds an image in a frame of its own, which waits for nothing but its own file.

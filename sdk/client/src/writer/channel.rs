@@ -111,10 +111,11 @@ impl NumericChannel {
 impl TextChannel {
     /// Sends a text; without `x` it continues the channel. A text of over 32 KiB arrives as several points.
     pub fn send(&self, x: Option<f64>, text: &str, time: Micros) {
-        self.0.current().push(ENTRY_BYTES + text.len(), 1, |buffer| {
+        let add = |buffer: &mut Buffer| {
             let x = buffer.place(x);
             buffer.texts.push(TextPoint { x, time: time.0, text: text.into() });
-        });
+        };
+        self.0.current().push(ENTRY_BYTES + text.len(), add, |buffer| buffer.dropped += 1);
     }
 
     /// Texts of this channel that the server has on disk; each part of a long text counts.
@@ -132,9 +133,12 @@ impl LogChannel {
         if bytes.is_empty() {
             return;
         }
-        self.0.current().push(ENTRY_BYTES + bytes.len(), bytes.len() as u64, |buffer| {
-            buffer.log.push(LogPiece { x, time: time.0, bytes: bytes.into() });
-        });
+        let add = |buffer: &mut Buffer| {
+            let lost_before = std::mem::take(&mut buffer.log_lost);
+            buffer.log.push(LogPiece { x, time: time.0, bytes: bytes.into(), lost_before });
+        };
+        let lose = |buffer: &mut Buffer| buffer.log_lost += bytes.len() as u64;
+        self.0.current().push(ENTRY_BYTES + bytes.len(), add, lose);
     }
 
     /// Pieces of this log that the server has on disk.
@@ -235,15 +239,15 @@ impl Handle {
         }
     }
 
-    /// Adds something of so many bytes; when there is no room it counts `points` as dropped.
-    fn push(&self, bytes: usize, points: u64, add: impl FnOnce(&mut Buffer)) {
+    /// Adds something of so many bytes, or loses it when there is no room.
+    fn push(&self, bytes: usize, add: impl FnOnce(&mut Buffer), lose: impl FnOnce(&mut Buffer)) {
         let budget = &self.inner.shared.budget;
         let room = budget.take(bytes) || self.wait_for_room(budget, bytes) && budget.take(bytes);
         let mut buffer = self.buffer();
         if room && !buffer.closed {
             add(&mut buffer);
         } else {
-            buffer.dropped += points;
+            lose(&mut buffer);
             if room {
                 budget.give_back(bytes);
             }

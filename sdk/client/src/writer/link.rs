@@ -49,6 +49,8 @@ pub(super) struct Link {
     project_asked: bool,
     connection: Connection,
     backoff: Backoff,
+    /// The server has said that its disk is full, and has acknowledged nothing since.
+    server_full: bool,
     /// Since when there is no open session, and why.
     away: Option<(Instant, String)>,
     sessions: Vec<Session>,
@@ -137,6 +139,7 @@ impl Link {
             project_asked: false,
             connection,
             backoff: Backoff::new(),
+            server_full: false,
             away: Some((now, "no answer yet".into())),
             sessions: vec![Session::new(new_session_id())],
             blobs: Blobs::default(),
@@ -240,6 +243,8 @@ impl Link {
             }
             Err(error) => {
                 self.spill_after = now + SYNC_EVERY;
+                self.shared.budget.give_up();
+                self.shared.image_budget.give_up();
                 let (spool, why) = (self.shared.settings.spool_dir.clone(), error.to_string());
                 self.drain.spool_trouble = Some(why.clone());
                 notices.say(Notice::SpoolFailed { spool, why });
@@ -286,6 +291,9 @@ impl Link {
     fn settle_outcomes(&mut self) {
         for session in &mut self.sessions {
             let outcome = session.take_outcome();
+            if !outcome.acked.is_empty() && std::mem::take(&mut self.server_full) {
+                self.shared.settings.notices.server_takes();
+            }
             for (number, count) in outcome.acked {
                 self.stats.acked_points += u64::from(count);
                 self.drain.acked(&self.shared, number, count);
@@ -300,6 +308,7 @@ impl Link {
             }
         }
         self.settle_memory();
+        self.publish();
     }
 
     fn publish(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use neptune_client::{ImageData, Writer};
+use neptune_client::{ImageData, LogStream, Writer};
 use neptune_wire::Micros;
 use neptune_wire::job::PatchJob;
 use neptune_wire::problem::Code;
@@ -132,7 +132,7 @@ fn a_server_that_says_nothing_costs_no_memory_and_no_time() {
             assert!(writer.stats().memory_bytes <= 5 << 20, "{:?}", writer.stats());
         }
     }
-    assert!(slowest < Duration::from_millis(400), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     peer.set(|faults| faults.mute = false);
     assert!(writer.flush(LONG).all_acked, "{:?}", writer.stats());
     assert_eq!((peer.dropped(), writer.stats().dropped_points), (0, 0), "{:?}", told.lock().unwrap());
@@ -172,6 +172,56 @@ fn what_finds_no_room_is_counted_and_reported() {
     assert_eq!(points.len() as u64 - 1 + peer.dropped(), u64::from(sent));
     assert_eq!(writer.stats().dropped_points, peer.dropped());
     assert!(points[..points.len() - 1].is_sorted_by(|a, b| a.0 < b.0), "what arrived is in order, once");
+}
+
+#[test]
+fn a_log_says_where_bytes_are_missing() {
+    let (mut peer, spool) = (Peer::absent(), tempfile::tempdir().unwrap());
+    let (mut settings, told) = settings(&peer.url(), spool.path());
+    (settings.limits.memory_bytes, settings.limits.spool_bytes) = (256 << 10, 256 << 10);
+    let writer = Writer::open(settings);
+    let log = writer.open_log(LogStream::Stderr).unwrap();
+    let line = |i: u32| format!("line {i:010} {}\n", "x".repeat(1000)).into_bytes();
+    let (mut lines, begun) = (0, Instant::now());
+    while !told.lock().unwrap().iter().any(|notice| notice.contains("being dropped")) {
+        log.send(0.0, &line(lines), Micros(0));
+        lines += 1;
+        assert!(begun.elapsed() < LONG);
+    }
+    peer.restart();
+    // Nothing but a further piece can say what was lost before it.
+    wait_until("there is room again", || {
+        log.send(0.0, &line(lines), Micros(0));
+        lines += 1;
+        writer.flush(LONG).all_acked && peer.dropped() > 0
+    });
+    let (found, whole) = (peer.log("sys/stderr"), (0..lines).flat_map(line).collect::<Vec<_>>());
+    assert_eq!(found.len(), whole.len());
+    let lost = found.iter().zip(&whole).filter(|(found, sent)| found != sent).count() as u64;
+    assert!(lost > 0 && lost == peer.dropped(), "{lost} of {}", peer.dropped());
+    assert!(found.iter().zip(&whole).all(|(found, sent)| found == sent || *found == b'?'));
+    assert_eq!(writer.stats().dropped_points, peer.dropped());
+}
+
+#[test]
+fn a_server_with_a_full_disk_is_waited_for() {
+    let (peer, spool) = (Peer::start(), tempfile::tempdir().unwrap());
+    let (settings, told) = settings(&peer.url(), spool.path());
+    let writer = Writer::open(settings);
+    let channel = numeric(&writer, "loss");
+    channel.send(0.0, 1.0, Micros(0));
+    assert!(writer.flush(LONG).all_acked);
+    peer.set(|faults| faults.full = true);
+    for x in 1..100 {
+        channel.send(f64::from(x), 1.0, Micros(0));
+        std::thread::sleep(Duration::from_millis(15));
+    }
+    wait_until("it waits on disk", || writer.stats().spool_bytes > 0);
+    assert!(told.lock().unwrap()[0].contains("disk is full"), "{:?}", told.lock().unwrap());
+    peer.set(|faults| faults.full = false);
+    assert!(writer.flush(Duration::from_secs(3)).all_acked, "what the server heard is acknowledged at once");
+    assert_eq!(peer.xs("loss"), (0..100).map(f64::from).collect::<Vec<_>>());
+    assert_eq!((peer.state().connections, told.lock().unwrap().len()), (1, 1));
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Faults {
     pub open_problem: Option<Code>,
     /// Frames are heard and never acknowledged.
     pub mute: bool,
+    /// Frames are heard, refused for now, and acknowledged once this is over.
+    pub full: bool,
     /// Channels that are refused.
     pub refuse_channels: HashSet<String>,
     /// Answering a blob takes so long.
@@ -160,9 +162,14 @@ impl Peer {
     pub fn log(&self, name: &str) -> Vec<u8> {
         let mut log = vec![];
         self.each_block(name, |block| {
-            if let Block::Log(piece) = block {
-                assert_eq!(piece.offset, log.len() as u64, "a log has no gap and no overlap");
-                log.extend_from_slice(piece.bytes);
+            match block {
+                Block::Log(piece) => {
+                    assert_eq!(piece.offset, log.len() as u64, "a log has no gap and no overlap");
+                    log.extend_from_slice(piece.bytes);
+                }
+                // A gap that the sender reports before it.
+                Block::Dropped(count) => log.extend(std::iter::repeat_n(b'?', count as usize)),
+                _ => {}
             }
         });
         log
@@ -479,6 +486,13 @@ impl Connection {
         let mut state = self.state.lock().unwrap();
         if state.faults.mute {
             return vec![];
+        }
+        if state.faults.full {
+            let waiting = self.unsynced.keys().copied();
+            let problem = || Problem::new(Code::ReadOnly, "because");
+            return waiting
+                .map(|session| IngestDown::Problem { session: Some(session), problem: problem() })
+                .collect();
         }
         let times = state.faults.ack_times.max(1);
         let mut answers = vec![];

@@ -151,6 +151,15 @@ impl Link {
             | IngestDown::Refused { session, .. }
             | IngestDown::Gap { session, .. }
             | IngestDown::SessionClosed { session, .. } => *session,
+            // What the server has heard it keeps, and acknowledges when there is room.
+            IngestDown::Problem { session: Some(session), problem }
+                if problem.code == Code::ReadOnly
+                    && self.sessions.iter().any(|known| known.id() == *session && known.is_sending()) =>
+            {
+                self.server_full = true;
+                let spool = self.shared.settings.spool_dir.clone();
+                return self.shared.settings.notices.say(Notice::ServerFull { spool });
+            }
             // Nothing more comes after a problem that is not about a frame's content: begin anew, later.
             IngestDown::Problem { problem, .. } => {
                 return self.disconnect(RestError::Refused(problem.clone()), false);

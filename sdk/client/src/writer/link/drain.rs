@@ -55,7 +55,7 @@ impl Link {
         let stopped = self.connection.is_stopped();
         for number in &dirty {
             let Some(core) = self.find_core(*number) else { continue };
-            let taken = take(&core);
+            let taken = take(&core, self.closing.is_some());
             match stopped {
                 true => self.discard(taken),
                 false => self.frame(&core, taken, now),
@@ -102,6 +102,7 @@ impl Link {
                 u64::from(session.push_text(core.number, text.x, text.time, &text.text, now));
         }
         for piece in &taken.log {
+            session.push_log_lost(core.number, piece.lost_before, now);
             let pieces = session.push_log(core.number, piece.x, piece.time, &piece.bytes, now);
             self.drain.framed_points += u64::from(pieces);
         }
@@ -111,10 +112,15 @@ impl Link {
             session.push_image(core.number, &record(image, digest), now);
             self.drain.framed_points += 1;
         }
-        self.stats.sent_points += self.drain.framed_points - before + taken.dropped;
+        // A log says in its own stream where bytes are missing.
+        let log_lost: u64 = taken.log.iter().map(|piece| piece.lost_before).sum();
+        self.stats.sent_points += self.drain.framed_points - before + taken.dropped + log_lost;
+        self.stats.dropped_points += taken.dropped + log_lost;
         if taken.dropped > 0 {
             *self.drain.dropped.entry(core.number).or_default() += taken.dropped;
-            self.stats.dropped_points += taken.dropped;
+        }
+        if taken.dropped > 0 || taken.log_is_lost {
+            self.say_dropping();
         }
         self.give_back(core, taken);
     }
@@ -143,15 +149,18 @@ impl Link {
         self.shared.image_budget.give_back(taken.image_bytes());
     }
 
+    fn say_dropping(&self) {
+        let why = self.drain.spool_trouble.clone();
+        let why = why.unwrap_or_else(|| "more comes than the disk takes".into());
+        let spool = self.shared.settings.spool_dir.clone();
+        self.shared.settings.notices.say(Notice::Dropping { spool, why });
+    }
+
     /// Tells the server what was dropped, once there is room again to tell it.
     fn report_dropped(&mut self, now: Instant) {
         if self.drain.dropped.is_empty() {
             return;
         }
-        let why =
-            self.drain.spool_trouble.clone().unwrap_or_else(|| "more points than the disk can take".into());
-        let spool = self.shared.settings.spool_dir.clone();
-        self.shared.settings.notices.say(Notice::Dropping { spool, why });
         if self.shared.budget.used() > self.shared.budget.limit() / 4 * 3 && self.closing.is_none() {
             return;
         }
@@ -174,6 +183,8 @@ struct Taken {
     log: Vec<crate::writer::buffer::LogPiece>,
     images: Vec<ImageData>,
     dropped: u64,
+    /// Bytes of the log are missing that the next piece will tell of.
+    log_is_lost: bool,
 }
 
 impl Taken {
@@ -190,8 +201,13 @@ impl Taken {
     }
 }
 
-fn take(core: &Core) -> Taken {
+fn take(core: &Core, last_time: bool) -> Taken {
     let mut buffer = core.buffer();
+    if last_time {
+        // No piece of the log follows that could say it.
+        buffer.dropped += std::mem::take(&mut buffer.log_lost);
+    }
+    let log_is_lost = buffer.log_lost > 0;
     let Buffer { chunks, open, texts, log, images, dropped, .. } = &mut *buffer;
     let taken = Taken {
         chunks: std::mem::take(chunks),
@@ -200,6 +216,7 @@ fn take(core: &Core) -> Taken {
         log: std::mem::take(log),
         images: std::mem::take(images),
         dropped: std::mem::take(dropped),
+        log_is_lost,
     };
     buffer.swap_in_spare();
     buffer.dirty = false;
