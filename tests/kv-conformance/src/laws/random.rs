@@ -8,7 +8,7 @@ use crate::{Place, long, model, run};
 
 /// Histories tried, and operations in each.
 const CASES: u32 = 48;
-const CASES_LONG: u32 = 2_000;
+const CASES_LONG: u32 = 1_000;
 
 /// Whatever is done, with reopening in between, every answer is the model's.
 ///
