@@ -16,7 +16,7 @@ const NARROWEST: usize = 12;
 
 /// Standard output and what it is.
 pub(crate) struct Output {
-    out: io::Stdout,
+    out: Box<dyn Write>,
     /// Whether `--json` was given.
     pub(crate) json: bool,
     terminal: bool,
@@ -55,7 +55,13 @@ impl Output {
         let terminal = out.is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
-        Self { out, json: global.json, terminal, colour, width }
+        Self { out: Box::new(out), json: global.json, terminal, colour, width }
+    }
+
+    /// An output that goes elsewhere and is no terminal.
+    #[cfg(test)]
+    pub(crate) fn to(out: impl Write + 'static, json: bool, terminal: bool) -> Self {
+        Self { out: Box::new(out), json, terminal, colour: false, width: 80 }
     }
 
     /// Writes a line.
@@ -76,6 +82,11 @@ impl Output {
             false => serde_json::to_string(value),
         };
         self.line(&text.expect("what the wire crate names always serialises"))
+    }
+
+    /// Whether a person reads it as it comes.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Writes a table; without a terminal the cells are whole and separated by tabs.
