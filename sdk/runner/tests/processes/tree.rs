@@ -1,9 +1,4 @@
 //! Trees of real processes that do not want to end.
-//!
-//! A runner process holds one tree and adopts every orphan below it, so each test runs in a process of its own: it
-//! starts this test binary again for itself alone.
-
-#![allow(clippy::unwrap_used)] // a test file outside `mod tests`
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -13,22 +8,7 @@ use neptune_runner::process::{Meter, Pipes, ProcessTree, exit_kind};
 use neptune_wire::job::ExitKind;
 use nix::sys::signal::Signal;
 
-const ALONE: &str = "NEPTUNE_TEST_ALONE";
-
-/// Runs `test` in a process of its own and passes its failure on.
-fn alone(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(ALONE).is_some() {
-        return test();
-    }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(ALONE, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("1 passed"), "the test did not run: {text}");
-}
+use crate::alone::{alone, wait_for};
 
 fn start(script: &str) -> (ProcessTree, Pipes) {
     ProcessTree::start(Command::new("bash").args(["-c", script]).stdin(Stdio::null())).unwrap()
@@ -45,17 +25,9 @@ fn ready(pipes: &mut Pipes) {
     assert_eq!(line.trim(), "ready");
 }
 
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "no {what} within 10 s");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_program_ends_with_its_status() {
-    alone("a_program_ends_with_its_status", || {
+    alone("tree::a_program_ends_with_its_status", || {
         let (mut tree, _pipes) = start("exit 7");
         wait_for("end", || tree.ended().is_some());
         assert_eq!(exit_kind(tree.ended().unwrap()), ExitKind::Code { code: 7 });
@@ -68,7 +40,7 @@ fn a_program_ends_with_its_status() {
 
 #[test]
 fn one_tree_at_a_time() {
-    alone("one_tree_at_a_time", || {
+    alone("tree::one_tree_at_a_time", || {
         let (tree, _pipes) = start("sleep 60");
         let again = ProcessTree::start(&mut Command::new("true"));
         assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
@@ -81,7 +53,7 @@ fn one_tree_at_a_time() {
 
 #[test]
 fn a_signal_reaches_the_whole_tree() {
-    alone("a_signal_reaches_the_whole_tree", || {
+    alone("tree::a_signal_reaches_the_whole_tree", || {
         let (mut tree, mut pipes) =
             start("sleep 60 & setsid sleep 60 & (sleep 60 & sleep 60 & wait) & sleep 0.2; echo ready; wait");
         ready(&mut pipes);
@@ -96,7 +68,7 @@ fn a_signal_reaches_the_whole_tree() {
 
 #[test]
 fn a_daemon_that_left_its_session_and_parent_is_still_found() {
-    alone("a_daemon_that_left_its_session_and_parent_is_still_found", || {
+    alone("tree::a_daemon_that_left_its_session_and_parent_is_still_found", || {
         let daemon = "
 import os, signal, sys, time
 def daemon():
@@ -128,7 +100,7 @@ print('ready', flush=True)
 
 #[test]
 fn a_chain_that_forks_and_exits_cannot_outrun_the_kill() {
-    alone("a_chain_that_forks_and_exits_cannot_outrun_the_kill", || {
+    alone("tree::a_chain_that_forks_and_exits_cannot_outrun_the_kill", || {
         // Two runners of a relay: each generation lives for a moment. Bounded in length and time.
         let chain = "
 import os, sys, time
@@ -154,7 +126,7 @@ time.sleep(20)
 
 #[test]
 fn three_hundred_processes_end_at_once() {
-    alone("three_hundred_processes_end_at_once", || {
+    alone("tree::three_hundred_processes_end_at_once", || {
         let (mut tree, mut pipes) =
             start("trap '' TERM; for i in $(seq 300); do sleep 60 & done; echo ready; wait");
         ready(&mut pipes);
@@ -167,7 +139,7 @@ fn three_hundred_processes_end_at_once() {
 
 #[test]
 fn a_stopped_process_is_continued_to_obey() {
-    alone("a_stopped_process_is_continued_to_obey", || {
+    alone("tree::a_stopped_process_is_continued_to_obey", || {
         let (mut tree, mut pipes) = start("sleep 60 & echo ready; kill -STOP $!; kill -STOP $$");
         ready(&mut pipes);
         wait_for("stop", || tree.members().iter().any(|member| member.state == 'T'));
@@ -178,7 +150,7 @@ fn a_stopped_process_is_continued_to_obey() {
 
 #[test]
 fn dropping_a_tree_ends_it() {
-    alone("dropping_a_tree_ends_it", || {
+    alone("tree::dropping_a_tree_ends_it", || {
         let (tree, mut pipes) = start("trap '' TERM INT; setsid sleep 60 & echo ready; sleep 60");
         ready(&mut pipes);
         drop(tree);
@@ -190,7 +162,7 @@ fn dropping_a_tree_ends_it() {
 
 #[test]
 fn adopted_orphans_leave_no_zombies() {
-    alone("adopted_orphans_leave_no_zombies", || {
+    alone("tree::adopted_orphans_leave_no_zombies", || {
         let (mut tree, mut pipes) =
             start("for i in $(seq 20); do (true & ) ; done; sleep 0.3; echo ready; sleep 60; true");
         ready(&mut pipes);
@@ -211,7 +183,7 @@ fn adopted_orphans_leave_no_zombies() {
 
 #[test]
 fn the_meter_sees_work_and_memory() {
-    alone("the_meter_sees_work_and_memory", || {
+    alone("tree::the_meter_sees_work_and_memory", || {
         let (mut tree, mut pipes) = python(
             "
 import os, time
