@@ -125,7 +125,6 @@ pub(crate) fn run(args: RunArgs, global: &Global, out: &mut Output) -> ExitCode 
 }
 
 fn try_run(args: RunArgs, global: &Global) -> Result<Launched, CliError> {
-    // Before any other thread exists: they inherit what is blocked here.
     let signals = signals::watch().map_err(CliError::refused)?;
     let folder = std::env::current_dir().map_err(|error| CliError::usage(format!("this folder: {error}")))?;
     let config = levels::config(&args, &folder)?;

@@ -1,8 +1,12 @@
 //! Signals to the runner itself, received by a thread instead of ending it.
+//!
+//! They are caught, not blocked: what is caught is back to normal in every program that is started, what is blocked would
+//! stay blocked there and the program could not be ended.
 
 use std::io;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Signals that mean "end the job".
@@ -10,31 +14,31 @@ const WATCHED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 /// More at once than anybody sends.
 const QUEUED: usize = 16;
 
-/// Blocks the signals in this thread and all it starts from now on, and receives them.
+/// Catches the signals from now on; one that is ignored already (`nohup`) stays so.
 ///
-/// Called first thing, before any other thread exists. A signal that is ignored already (`nohup`) stays so. Programs
-/// started afterwards get a fresh mask from the standard library.
+/// Once the receiver is gone a signal ends the process, as if it were not caught.
 ///
 /// # Errors
 ///
-/// When no thread can be started.
+/// When no handler can be set or no thread started.
 pub fn watch() -> io::Result<mpsc::Receiver<Signal>> {
-    let ignored = ignored_signals();
-    let mut set = SigSet::empty();
-    WATCHED
-        .iter()
-        .filter(|signal| ignored & (1 << (**signal as i32 - 1)) == 0)
-        .for_each(|signal| set.add(*signal));
-    set.thread_block()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (sender, receiver) = mpsc::channel(QUEUED);
-    let wait = move || {
-        while let Ok(signal) = set.wait() {
-            // A full queue has as many orders to end as anybody needs; a closed one has nothing left to end.
-            if matches!(sender.try_send(signal), Err(mpsc::error::TrySendError::Closed(_))) {
-                std::process::exit(128 + signal as i32);
+    let ignored = ignored_signals();
+    for watched in WATCHED.into_iter().filter(|signal| ignored & (1 << (*signal as i32 - 1)) == 0) {
+        let sender = sender.clone();
+        let _entered = runtime.enter();
+        let mut caught = signal(SignalKind::from_raw(watched as i32))?;
+        runtime.spawn(async move {
+            while caught.recv().await.is_some() {
+                // A full queue has as many orders to end as anybody needs.
+                if matches!(sender.try_send(watched), Err(mpsc::error::TrySendError::Closed(_))) {
+                    std::process::exit(128 + watched as i32);
+                }
             }
-        }
-    };
+        });
+    }
+    let wait = move || runtime.block_on(std::future::pending::<()>());
     std::thread::Builder::new().name("neptune-signals".into()).spawn(wait)?;
     Ok(receiver)
 }

@@ -188,52 +188,87 @@ mod tests {
 
     #[test]
     fn a_growing_line_is_printed_once() {
-        check(false, true, &GROWING, expect![[r#"
+        check(
+            false,
+            true,
+            &GROWING,
+            expect![[r#"
             one
             two
             three
-        "#]]);
-        check(false, false, &GROWING, expect![[r#"
+        "#]],
+        );
+        check(
+            false,
+            false,
+            &GROWING,
+            expect![[r#"
             one
             two
             three
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn json_lines_are_whole() {
-        check(true, false, &GROWING, expect![[r#"
+        check(
+            true,
+            false,
+            &GROWING,
+            expect![[r#"
             {"channel":"a","line":0,"x":0.0,"time":0,"text":"one"}
             {"channel":"a","line":1,"x":0.0,"time":0,"text":"two"}
             {"channel":"a","line":2,"x":0.0,"time":0,"text":"three"}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn channels_do_not_share_a_line() {
-        check(false, true, &[(0, 0, "a"), (1, 0, "b"), (0, 1, "c")], expect![[r#"
+        check(
+            false,
+            true,
+            &[(0, 0, "a"), (1, 0, "b"), (0, 1, "c")],
+            expect![[r#"
             a
             b
             c
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_pipe_gets_the_end_of_a_line_that_rests() {
-        check(false, false, &[(0, 0, "50 %"), (0, 0, "."), (0, 0, "50 % 60 %")], expect![[r#"
+        check(
+            false,
+            false,
+            &[(0, 0, "50 %"), (0, 0, "."), (0, 0, "50 % 60 %")],
+            expect![[r#"
             50 %
             50 % 60 %
-        "#]]);
-        check(false, true, &[(0, 0, "50 %"), (0, 0, "."), (0, 0, "50 % 60 %")], expect![[r#"
+        "#]],
+        );
+        check(
+            false,
+            true,
+            &[(0, 0, "50 %"), (0, 0, "."), (0, 0, "50 % 60 %")],
+            expect![[r#"
             50 % 60 %
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_line_over_the_limit_goes_on() {
-        check(false, false, &[(0, 0, "long ~"), (0, 1, "line"), (0, 2, "next")], expect![[r#"
+        check(
+            false,
+            false,
+            &[(0, 0, "long ~"), (0, 1, "line"), (0, 2, "next")],
+            expect![[r#"
             long line
             next
-        "#]]);
+        "#]],
+        );
     }
 }

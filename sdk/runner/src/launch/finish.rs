@@ -5,12 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use neptune_client::folder::JobFolder;
+use neptune_client::rest::{Blocking, Rest};
 use neptune_client::sync::{SyncSettings, sync};
-use neptune_wire::JobId;
 use neptune_wire::control::Phase;
 use neptune_wire::job::Exit;
+use neptune_wire::{JobId, JobUid};
 
-use super::{Job, LaunchSettings, News, beat};
+use super::{FIRST_ANSWER_WITHIN, Job, LaunchSettings, News, beat};
 use crate::attempt::Outcome;
 
 /// How long the last data may take while the server takes it.
@@ -66,7 +67,10 @@ fn give_up(folder: JobFolder, forgotten: bool, tell: &mut dyn FnMut(News)) -> bo
 }
 
 /// Uploads the job's folder, for a bounded time; answers the job's id when nothing of it is left here.
-fn drain(uid: neptune_wire::JobUid, settings: &LaunchSettings) -> Option<JobId> {
+fn drain(uid: JobUid, settings: &LaunchSettings) -> Option<JobId> {
+    if !answers(settings) {
+        return None;
+    }
     let settings = SyncSettings {
         root: settings.spool_root.clone(),
         only: Some(uid),
@@ -81,4 +85,12 @@ fn drain(uid: neptune_wire::JobUid, settings: &LaunchSettings) -> Option<JobId> 
     };
     thread::Builder::new().name("neptune-drain".into()).spawn(upload).ok()?;
     done.recv_timeout(DRAIN_WITHIN).ok().flatten()
+}
+
+/// Whether the server is there.
+fn answers(settings: &LaunchSettings) -> bool {
+    let Ok(rest) = Rest::new(settings.access.clone()).and_then(Blocking::new) else { return false };
+    let answer =
+        rest.wait(async { tokio::time::timeout(FIRST_ANSWER_WITHIN, rest.rest().read_server()).await });
+    matches!(answer, Ok(Ok(_)))
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use neptune_client::folder::{JobFile, JobFolder, Registered};
 use neptune_client::new_claim_id;
-use neptune_client::rest::{BlobSource, Rest, RestError};
+use neptune_client::rest::{Rest, RestError};
 use neptune_client::writer::now;
 use neptune_wire::id::ClaimId;
 use neptune_wire::job::{AbortJob, ClaimJob};
-use neptune_wire::snapshot::Mode;
 use neptune_wire::{CreateJob, Digest, JobUid, ProjectKey};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
@@ -21,6 +20,9 @@ use crate::snapshot::{Tree, UploadError};
 
 /// How long an interrupted start waits to take its job back.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often sources that change while they are kept are hashed again.
+const STORE_TRIES: usize = 3;
 
 /// A job that may run now.
 pub(super) struct Registration {
@@ -162,7 +164,7 @@ async fn upload(
 
 /// Makes the job's folder; a disk that does not take it is no reason not to run.
 fn make_folder(
-    plan: &Plan,
+    plan: &mut Plan,
     settings: &LaunchSettings,
     create: CreateJob,
     claim: ClaimId,
@@ -179,28 +181,26 @@ fn make_folder(
         started_micros: None,
         registered,
     };
-    let made = JobFolder::create(&settings.spool_root, file).and_then(|folder| {
-        if waits {
-            folder.store_snapshot(plan.tree.manifest(), |digest| source(&plan.tree, digest))?;
-        }
-        Ok(folder)
-    });
-    made.inspect_err(|error| {
-        let root = settings.spool_root.display();
+    let root = settings.spool_root.display();
+    let folder = JobFolder::create(&settings.spool_root, file).inspect_err(|error| {
         tell(News::Note(format!("{root}: {error}; nothing of this job can be kept on this machine")));
-    })
-    .ok()
+    });
+    let folder = folder.ok()?;
+    if waits && let Err(error) = store_snapshot(&mut plan.tree, &folder) {
+        tell(News::Note(format!("{}: {error}; the job has no source snapshot", folder.path().display())));
+    }
+    Some(folder)
 }
 
-fn source(tree: &Tree, digest: Digest) -> Option<BlobSource> {
-    let file = tree.manifest().files.iter().find(|file| file.digest == digest)?;
-    let path = tree.root().join(&file.path);
-    match file.mode {
-        Mode::File | Mode::Executable => Some(BlobSource::File(path)),
-        Mode::Link => {
-            use std::os::unix::ffi::OsStringExt;
-            let target = std::fs::read_link(path).ok()?.into_os_string().into_vec();
-            Some(BlobSource::Bytes(target.into()))
+/// Keeps the sources in the job's folder, every file with the bytes that its digest says.
+fn store_snapshot(tree: &mut Tree, folder: &JobFolder) -> std::io::Result<()> {
+    let mut stored = Ok(());
+    for _ in 0..STORE_TRIES {
+        stored = folder.store_snapshot(tree.manifest(), |digest| tree.read_checked(digest));
+        match &stored {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => tree.scan_again(),
+            _ => break,
         }
     }
+    stored
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use futures::stream::{self, StreamExt};
-use neptune_client::rest::{BlobSource, Rest, RestError};
+use neptune_client::rest::{BlobSource, Rest, RestError, digest_bytes};
 use neptune_wire::problem::Code;
 use neptune_wire::snapshot::Mode;
 use neptune_wire::{Digest, ProjectKey};
@@ -89,9 +89,25 @@ impl Tree {
             }
             drop(sending);
             changed = outdated.first().map(|index| self.path_of(&self.manifest.files[*index]));
-            self.hash_again(outdated, &mut held);
+            self.hash_again(outdated, Some(&mut held));
         }
         Err(UploadError::Changing(changed.unwrap_or_else(|| self.root.clone())))
+    }
+
+    /// The bytes of one file, if they still are what they were hashed for; a large one is named by its path.
+    pub(crate) fn read_checked(&self, wanted: Digest) -> Option<BlobSource> {
+        let file = self.manifest.files.iter().find(|file| file.digest == wanted)?;
+        let path = self.path_of(file);
+        if file.size_bytes > HELD_BYTES {
+            return (!is_changed(&path, wanted, file.mode)).then_some(BlobSource::File(path));
+        }
+        let content = read_content(&path, file.mode).ok()?;
+        (digest_bytes(&content) == wanted).then(|| BlobSource::Bytes(content.into()))
+    }
+
+    /// Hashes every file again, after some of them changed.
+    pub(crate) fn scan_again(&mut self) {
+        self.hash_again((0..self.manifest.files.len()).collect(), None);
     }
 
     fn bytes_of(&self, digests: &[Digest]) -> u64 {
@@ -100,16 +116,16 @@ impl Tree {
         digests.iter().filter_map(|digest| sizes.get(digest)).sum()
     }
 
-    /// Gives files that changed the digest of what they hold now, and holds on to it where memory allows.
-    fn hash_again(&mut self, outdated: Vec<usize>, held: &mut HashMap<Digest, BlobSource>) {
+    /// Gives files that changed the digest of what they hold now, and keeps that in `held` where memory allows.
+    fn hash_again(&mut self, outdated: Vec<usize>, mut held: Option<&mut HashMap<Digest, BlobSource>>) {
         let mut deleted = Vec::new();
         for index in outdated {
             let path = self.path_of(&self.manifest.files[index]);
             let file = &mut self.manifest.files[index];
             let small = path.symlink_metadata().is_ok_and(|metadata| metadata.len() <= HELD_BYTES);
-            let hashed = if small {
+            let hashed = if let (true, Some(held)) = (small, held.as_deref_mut()) {
                 read_content(&path, file.mode).map(|content| {
-                    let digest = Digest::from_bytes(*blake3::hash(&content).as_bytes());
+                    let digest = digest_bytes(&content);
                     let size_bytes = content.len() as u64;
                     held.insert(digest, BlobSource::Bytes(content.into()));
                     (digest, size_bytes)
