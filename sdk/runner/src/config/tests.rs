@@ -1,3 +1,5 @@
+//! Job files as people write them, right and wrong.
+
 use std::path::Path;
 
 use expect_test::{Expect, expect};

@@ -1,3 +1,5 @@
+//! Typed and untyped command lines, right and wrong.
+
 use std::path::Path;
 
 use expect_test::{Expect, expect};

@@ -1,3 +1,5 @@
+//! Which files a snapshot takes, in which order, and what it refuses.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 

@@ -1,3 +1,5 @@
+//! Frames, acknowledgements and refusals of the ingest path.
+
 use neptune_wire::query::{PointOrder, PointsQuery};
 use neptune_wire::{ChannelKind, JobRef};
 

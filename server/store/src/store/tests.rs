@@ -1,3 +1,5 @@
+//! Commits whose fate is unknown, over a storage that answers by a script.
+
 use std::sync::Mutex;
 
 use async_trait::async_trait;
