@@ -7,7 +7,7 @@ use bytes::Bytes;
 use neptune_wire::{ChannelKind, ChannelName, ChannelOrigin, Micros};
 use once_cell::race::OnceBox;
 
-use super::buffer::{Budget, Buffer, ENTRY_BYTES, LogPiece, Point, TextPoint};
+use super::buffer::{Budget, Buffer, CHUNK_POINTS, ENTRY_BYTES, LogPiece, Point, TextPoint};
 use super::inner::Inner;
 use crate::fork;
 
@@ -102,6 +102,12 @@ impl NumericChannel {
         }
     }
 
+    /// Whether a send may have to wait for room, so that a caller can let go of a lock first. Costs one load.
+    #[inline]
+    pub fn may_wait(&self) -> bool {
+        self.0.current().may_wait(CHUNK_POINTS * size_of::<Point>())
+    }
+
     /// Points of this channel that the server has on disk: always the first so many that were sent and not dropped.
     pub fn acked_points(&self) -> u64 {
         self.0.acked()
@@ -116,6 +122,11 @@ impl TextChannel {
             buffer.texts.push(TextPoint { x, time: time.0, text: text.into() });
         };
         self.0.current().push(ENTRY_BYTES + text.len(), add, |buffer| buffer.dropped += 1);
+    }
+
+    /// Whether sending a text may have to wait for room, so that a caller can let go of a lock first. Costs one load.
+    pub fn may_wait(&self, text: &str) -> bool {
+        self.0.current().may_wait(ENTRY_BYTES + text.len())
     }
 
     /// Texts of this channel that the server has on disk; each part of a long text counts.
@@ -224,6 +235,13 @@ impl Handle {
 
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
         self.core.buffer()
+    }
+
+    /// Whether so many bytes do not fit now. Another thread may take the room in between: this is a hint.
+    #[inline]
+    fn may_wait(&self, bytes: usize) -> bool {
+        let budget = &self.inner.shared.budget;
+        budget.used() + bytes > budget.limit()
     }
 
     fn acked(&self) -> u64 {
