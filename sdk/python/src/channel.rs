@@ -1,7 +1,8 @@
 //! One channel as the program sees it: what `send` means, and what x is when nothing is said.
 //!
-//! `send` is the hot path: two plain floats go straight into the client's buffer. The GIL orders changes of `next_x`; it
-//! is atomic only so that the class can be frozen, which spares a borrow check per call.
+//! `send` is the hot path: two plain floats go straight into the client's buffer, and the GIL is let go only when memory
+//! is so full that the client may wait for the disk. The GIL orders changes of `next_x`; it is atomic only so that the
+//! class can be frozen, which spares a borrow check per call.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
@@ -91,12 +92,18 @@ impl ChannelInternal {
         match &self.sink {
             Sink::Numeric(channel) => {
                 let y = f64_from_object(y).map_err(|error| self.not_a_number("y", y, &error))?;
-                channel.send(x, y, writer::now());
+                match channel.may_wait() {
+                    false => channel.send(x, y, writer::now()),
+                    true => py.detach(|| channel.send(x, y, writer::now())),
+                }
                 self.note(x, format_args!("{y:?}"));
             }
             Sink::Text(channel) => {
                 let text = self.text_from_object(y)?;
-                channel.send(Some(x), &text, writer::now());
+                match channel.may_wait(&text) {
+                    false => channel.send(Some(x), &text, writer::now()),
+                    true => py.detach(|| channel.send(Some(x), &text, writer::now())),
+                }
                 self.note(x, OneLine(&text));
             }
             Sink::Image(channel) => {

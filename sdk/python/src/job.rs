@@ -161,14 +161,14 @@ impl JobInternal {
         self.log.iter().for_each(|log| log.silence());
     }
 
-    /// The end of the process: as `flush`, then nothing more is taken. `exit_code` ends a job that works offline.
-    fn finish(&self, py: Python<'_>, seconds: f64, exit_code: i32) {
+    /// The end of the process: as `flush`, then nothing more is taken. `interrupted`: a person pressed Ctrl-C.
+    fn finish(&self, py: Python<'_>, seconds: f64, interrupted: bool) {
         let within = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         py.detach(|| {
             self.log.iter().for_each(|log| log.flush());
             self.writer.close(within);
-            if let Some(offline) = &self.offline {
-                offline.end(exit_code);
+            if interrupted && let Some(offline) = &self.offline {
+                offline.end_interrupted();
             }
         });
     }

@@ -8,6 +8,7 @@
 
 mod channel;
 mod error;
+mod exit_status;
 mod job;
 mod membership;
 mod number;

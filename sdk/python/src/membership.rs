@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use neptune_client::environment::{self, Environment};
 use neptune_client::folder::{JobFile, JobFolder};
@@ -19,6 +19,7 @@ use neptune_wire::{AttemptNumber, CreateJob, JobRef, Number, Param, ParamName, P
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
+use crate::exit_status;
 use crate::offline_log::{self, OfflineLog};
 
 /// Folder of the job that works offline, for child processes of the one that began it; set by Python, whose
@@ -30,6 +31,9 @@ const PROJECT: &str = "NEPTUNE_PROJECT";
 const DEFAULT_PROJECT: (&str, &str) = ("SANDBOX", "Sandbox");
 /// Server of a job that works offline, unless the environment says otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
+
+/// The signal of Ctrl-C, by which Python ends itself after it.
+const SIGINT: i32 = 2;
 
 /// What Python knows of the program, for a job that works offline.
 pub(crate) struct OfflineStart {
@@ -54,12 +58,34 @@ pub(crate) struct Membership {
 /// A job that works offline.
 pub(crate) struct Offline {
     /// The process that began it; a child shares the folder and ends nothing.
-    owner: Option<Owner>,
+    owner: Option<Arc<Owner>>,
 }
 
 struct Owner {
     process: u32,
     folder: Mutex<JobFolder>,
+}
+
+impl Owner {
+    /// Whether this process is it, and not a forked child.
+    fn is_here(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    fn folder(&self) -> MutexGuard<'_, JobFolder> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records how the program ended.
+    fn end(&self, how: ExitKind, reason: Option<String>) {
+        if !self.is_here() {
+            return;
+        }
+        let exit = Exit { how, ended_micros: writer::now(), aborted: reason.is_some(), reason };
+        if let Err(error) = self.folder().record_exit(&exit) {
+            say(format_args!("how the program ended is not kept: {error}"));
+        }
+    }
 }
 
 impl Membership {
@@ -108,7 +134,12 @@ impl Membership {
         let log = OfflineLog::create(Path::new("."));
         let log =
             log.inspect_err(|error| say(format_args!("{} is not written: {error}", offline_log::FILE_NAME)));
-        let owner = folder.map(|folder| Owner { process: std::process::id(), folder: Mutex::new(folder) });
+        let owner = folder.map(|folder| {
+            let owner = Arc::new(Owner { process: std::process::id(), folder: Mutex::new(folder) });
+            let ending = Arc::clone(&owner);
+            exit_status::watch(move |code| ending.end(ExitKind::Code { code }, None));
+            owner
+        });
         let settings = WriterSettings::new(uid.into(), AttemptNumber(1), None, path);
         Self {
             writer: Writer::open(settings),
@@ -133,7 +164,7 @@ impl Offline {
     /// Adds to the params in `job.json`; those of a name that is there already are replaced.
     pub(crate) fn add_params(&self, params: &[(String, Bound<'_, PyAny>)]) {
         let Some(owner) = self.owner() else { return };
-        let mut folder = owner.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folder = owner.folder();
         let mut all = folder.file().create.params.clone();
         for (name, value) in params {
             let Ok(name) = ParamName::new(name) else { continue };
@@ -146,25 +177,20 @@ impl Offline {
         }
     }
 
-    /// Records how the program ended.
-    pub(crate) fn end(&self, code: i32) {
-        let Some(owner) = self.owner() else { return };
-        let folder = owner.folder.lock().unwrap_or_else(PoisonError::into_inner);
-        let how = ExitKind::Code { code };
-        let exit = Exit { how, ended_micros: writer::now(), aborted: false, reason: None };
-        if let Err(error) = folder.record_exit(&exit) {
-            say(format_args!("how the program ended is not kept: {error}"));
+    /// Records that the program ends because a person interrupted it. Other ends are recorded as they happen.
+    pub(crate) fn end_interrupted(&self) {
+        if let Some(owner) = &self.owner {
+            owner.end(ExitKind::Signal { signal: SIGINT }, Some("interrupted (Ctrl-C)".into()));
         }
     }
 
     /// The folder, for the process that began it.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
-        let folder = self.owner()?.folder.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(folder.path().to_owned())
+        Some(self.owner()?.folder().path().to_owned())
     }
 
     fn owner(&self) -> Option<&Owner> {
-        self.owner.as_ref().filter(|owner| owner.process == std::process::id())
+        self.owner.as_deref().filter(|owner| owner.is_here())
     }
 }
 

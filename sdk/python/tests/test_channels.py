@@ -244,7 +244,7 @@ def test_many_points_at_once(channel: neptune.Channel, points: Points, make: Cal
     channel.send(9)
     xs = ["0.0", "1.0", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0", "8.0", "9.0"]
     ys = ["0.0", "1.0", "2.0"] * 3 + ["9.0"]
-    assert points(channel) == list(zip(xs, ys))
+    assert points(channel) == list(zip(xs, ys, strict=True))
 
 
 def test_no_points_at_once(channel: neptune.Channel, points: Points) -> None:

@@ -148,11 +148,17 @@ def take_command_line(arguments: Sequence[str]) -> None:
     _command_line = [str(argument) for argument in arguments]
 
 
+def program_file() -> str | None:
+    """The file of the program that runs; None in a notebook, in a shell, or from standard input."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return None if file is None or file.startswith("<") else file
+
+
 def command_line_value(name: str, arguments: Sequence[str] | None) -> str | None:
     """The text given as ``--name value`` or ``--name=value``; the last one counts."""
     if arguments is None:
         # In a notebook or an interactive shell the command line belongs to the shell, not to the program.
-        if not hasattr(sys.modules.get("__main__"), "__file__"):
+        if program_file() is None:
             return None
         arguments = sys.argv[1:]
     found = None

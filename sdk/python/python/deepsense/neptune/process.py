@@ -1,7 +1,7 @@
 """One job a process: how it is joined, shared with child processes, and ended.
 
-The native core notices forks by itself; here is what only Python knows: when the interpreter ends, with which
-status, and that children of `multiprocessing` end differently.
+The native core notices forks and exit statuses by itself; here is what only Python knows: when the
+interpreter ends, and that children of `multiprocessing` end differently.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from deepsense.neptune._native import JobInternal
 from deepsense.neptune.job import Job
-from deepsense.neptune.params import ContextParams, OfflineContextParams, take_command_line
+from deepsense.neptune.params import ContextParams, OfflineContextParams, program_file, take_command_line
 
 EXIT_SECONDS = 10.0
 """How long the program's end waits for the server at most; what it has not taken then waits on disk."""
@@ -25,7 +25,7 @@ OFFLINE_JOB = "NEPTUNE_OFFLINE_JOB"
 
 _job: Job | None = None
 _lock = threading.Lock()
-_exit_code = 0
+_watching = False
 
 
 def current_job() -> Job:
@@ -67,13 +67,12 @@ def _join_job() -> Job:
         job = Job(core, OfflineContextParams(dict(core.params), core.add_offline_params))
         if core.offline_folder is not None:
             os.environ[OFFLINE_JOB] = core.offline_folder
-            _watch_exit_code()
-    _end_with_multiprocessing()
+    _end_with_multiprocessing(job)
     return job
 
 
 def _name() -> str:
-    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    main = program_file()
     return os.path.basename(main) if main else "interactive"
 
 
@@ -86,7 +85,9 @@ def _command() -> list[str]:
 
 def _end() -> None:
     if _job is not None:
-        _job._core.finish(EXIT_SECONDS, _exit_code)
+        # Set when the interpreter has shown an error that nobody caught; after this one a signal ends it.
+        interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+        _job._core.finish(EXIT_SECONDS, interrupted)
 
 
 # Registered by the import, before anything a program registers that may still send: the last registered runs
@@ -94,49 +95,31 @@ def _end() -> None:
 atexit.register(_end)
 
 
-def _watch_exit_code() -> None:
-    """Learns the status that the interpreter ends with, as `atexit` is not told it.
-
-    Only for a job without a runner, whose record of the end this process writes itself.
-    """
-    show, leave = sys.excepthook, sys.exit
-
-    def excepthook(*error: Any) -> None:
-        global _exit_code
-        _exit_code = 130 if issubclass(error[0], KeyboardInterrupt) else 1
-        show(*error)
-
-    def exit(status: object = None, /) -> None:
-        global _exit_code
-        if threading.current_thread() is threading.main_thread():
-            _exit_code = 0 if status is None else status & 0xFF if isinstance(status, int) else 1
-        leave(status)  # type: ignore[arg-type]
-
-    sys.excepthook = excepthook
-    sys.exit = exit  # type: ignore[assignment]
-
-
-def _end_with_multiprocessing() -> None:
+def _end_with_multiprocessing(job: Job) -> None:
     """Lets a child process of `multiprocessing` end its session: it leaves without running `atexit`."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        from multiprocessing import util
+    global _watching
+    util = sys.modules.get("multiprocessing.util")
+    if util is None or _watching:
+        return
+    _watching = True
 
+    def at_end(_: object = None) -> None:
         # After the finalizers of others, which may still send.
         util.Finalize(None, _end, exitpriority=-100)
+
+    # A child forgets finalizers when it begins, after its arguments were unpickled, and then runs this.
+    util.register_after_fork(job, at_end)
+    if sys.modules["multiprocessing.process"].parent_process() is not None:
+        at_end()
 
 
 def _after_fork() -> None:
     """In a forked child: the lock may be held by a thread that does not exist here."""
     global _lock
     _lock = threading.Lock()
-    if _job is None:
-        return
-    _job._core.note_fork()
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        # `multiprocessing` forgets finalizers when the child starts, and then runs this.
-        util.register_after_fork(_job, lambda _: _end_with_multiprocessing())
+    if _job is not None:
+        _job._core.note_fork()
+        _end_with_multiprocessing(_job)
 
 
 if hasattr(os, "register_at_fork"):
