@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
-use axum::extract::path::ErrorKind;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -87,12 +85,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let query = parts.uri.query().unwrap_or_default();
-        let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-        serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| Failure::Query {
-            field: field_of(error.path()),
-            wanted: error.inner().to_string(),
-        })
+        from_pairs(query).map(Self).map_err(|(field, wanted)| Failure::Query { field, wanted })
     }
+}
+
+/// Reads `name=value&…`; an error is the field and what would be right.
+fn from_pairs<T: DeserializeOwned>(pairs: &str) -> Result<T, (Option<String>, String)> {
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(pairs.as_bytes()));
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let wanted = match error.inner().to_string().as_str() {
+            // What the standard library says of a text that is no number is of little help.
+            "invalid digit found in string" | "cannot parse integer from empty string" => {
+                "must be a whole number, not negative".to_owned()
+            }
+            "invalid float literal" | "cannot parse float from empty string" => "must be a number".to_owned(),
+            other => other.to_owned(),
+        };
+        (field_of(error.path()), wanted)
+    })
 }
 
 /// The named parts of the address.
@@ -102,23 +112,15 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        match axum::extract::Path::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(match error.into_kind() {
-                ErrorKind::DeserializeError { key, message, .. } => {
-                    Failure::Path { field: key, wanted: message }
-                }
-                ErrorKind::ParseErrorAtKey { key, value, expected_type } => Failure::Path {
-                    wanted: format!("{value:?} must be a whole number ({expected_type})"),
-                    field: key,
-                },
-                ErrorKind::InvalidUtf8InPathParam { key } => {
-                    Failure::Path { field: key, wanted: "must be UTF-8, percent-encoded".into() }
-                }
-                other => Failure::Path { field: "path".into(), wanted: other.to_string() },
-            }),
-            Err(other) => Err(Failure::Path { field: "path".into(), wanted: other.body_text() }),
-        }
+        let wrong = |field: Option<String>, wanted| Failure::Path {
+            field: field.unwrap_or_else(|| "path".into()),
+            wanted,
+        };
+        // axum's own reader of paths does not say which part is wrong.
+        let named = RawPathParams::from_request_parts(parts, state).await;
+        let named = named.map_err(|error| wrong(None, error.body_text()))?;
+        let pairs = form_urlencoded::Serializer::new(String::new()).extend_pairs(&named).finish();
+        from_pairs(&pairs).map(Self).map_err(|(field, wanted)| wrong(field, wanted))
     }
 }
 

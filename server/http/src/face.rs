@@ -50,7 +50,7 @@ impl Face {
 }
 
 /// The present time. The engine asks no clock; whoever calls it brings the time along.
-pub(crate) fn now() -> Micros {
+pub fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -152,7 +152,7 @@ fn outline_of_refused(refused: &Refused) -> (StatusCode, Code, Option<String>) {
         Refused::UnknownBlob { .. } => missing(Code::UnknownBlob, "digest"),
         Refused::UnknownSnapshot => missing(Code::UnknownSnapshot, "snapshot"),
         Refused::UnknownFile { .. } => missing(Code::UnknownFile, "path"),
-        Refused::Taken { what, .. } => (StatusCode::CONFLICT, Code::Taken, Some((*what).to_owned())),
+        Refused::Taken { .. } => conflict(Code::Taken),
         Refused::ChannelKindDiffers { .. } => {
             (StatusCode::CONFLICT, Code::ChannelKindDiffers, Some("kind".to_owned()))
         }

@@ -32,7 +32,7 @@ mod metrics;
 mod openapi;
 mod ui;
 
-pub use face::Face;
+pub use face::{Face, now};
 pub use peer::Connection;
 pub use routes::router;
 pub use serve::{Ended, Listener};
