@@ -1,3 +1,86 @@
-//! The server binary.
+//! `neptune-server`: configuration, wiring, signals and telemetry around the engine and its face.
+//!
+//! The only program that picks a backend. `config.rs` is the one list of settings, `run.rs` the life of a server,
+//! `token.rs` the making of an administrator's token.
+//!
+//! Does not know what a request, a job or a point is.
 
-fn main() {}
+mod config;
+mod setting;
+
+mod run;
+mod store;
+mod telemetry;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+
+use crate::config::{Config, Origins};
+
+/// The command line or the configuration is wrong.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let (config, origins) = match config::gather(&matches) {
+        Ok(gathered) => gathered,
+        Err(error) => return fail(USAGE, &error.into()),
+    };
+    match dispatch(&matches, &config, &origins) {
+        Ok(code) => code,
+        Err(error) => fail(1, &error),
+    }
+}
+
+fn dispatch(matches: &ArgMatches, config: &Config, origins: &Origins) -> anyhow::Result<ExitCode> {
+    if matches.get_flag("print-config") {
+        say(&config::print(config, origins));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(("token", token)) = matches.subcommand()
+        && let Some(("create", create)) = token.subcommand()
+    {
+        let name = create.get_one::<String>("name").expect("it has a default");
+        return token::create(config, name).map(|()| ExitCode::SUCCESS);
+    }
+    run::run(config)
+}
+
+fn command() -> Command {
+    let print = Arg::new("print-config")
+        .long("print-config")
+        .action(clap::ArgAction::SetTrue)
+        .help("Print every setting, its value and where the value came from, and stop");
+    let name =
+        Arg::new("name").long("name").default_value("administrator").help("Whose token it is, for people");
+    let create = Command::new("create")
+        .about("Make an administrator's token and print it, once; the server must be stopped")
+        .arg(name);
+    let token = Command::new("token").about("Tokens").subcommand_required(true).subcommand(create);
+    Command::new("neptune-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Keeps and serves Neptune's jobs")
+        .after_help(
+            "Each setting can also stand in the file given by --config (same name with '_') or in the environment \
+             (NEPTUNE_SERVER_ and the name in capitals; several values separated by commas). A flag beats the \
+             environment, the environment beats the file.",
+        )
+        .args(config::arguments())
+        .arg(print)
+        .subcommand(token)
+}
+
+/// Prints data for whoever called: the one thing that goes to standard output.
+#[expect(clippy::print_stdout, reason = "this is the program's answer")]
+fn say(text: &str) {
+    print!("{text}");
+}
+
+/// Says what went wrong, with its causes, and answers the exit status.
+#[expect(clippy::print_stderr, reason = "there may be no log to write to yet")]
+fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
+    eprintln!("neptune-server: {error:#}");
+    ExitCode::from(code)
+}

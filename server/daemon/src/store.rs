@@ -1,0 +1,54 @@
+//! The data folder, and the engine over it.
+//!
+//! ```text
+//! DATA/
+//!   db/      ordered bytes, by neptune-kv-rocksdb, which also holds the lock
+//!   blobs/   blobs by digest
+//! ```
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use neptune_engine::Engine;
+use neptune_kv_rocksdb::{OpenError, Options, RocksKv};
+use neptune_store::{Blobs, Store};
+
+use crate::config::Config;
+
+/// Opens everything that is kept; makes what is not there yet.
+///
+/// # Errors
+///
+/// Among others when another process has the folder: the message names it and what to do.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<Engine> {
+    create_private(&config.data)
+        .with_context(|| format!("cannot make the folder {}", config.data.display()))?;
+    let options = Options { cache_bytes: config.cache_bytes, ..Options::default() };
+    let kv = RocksKv::open(config.data.join("db"), options).map_err(explain)?;
+    let mut fresh_key = [0; 32];
+    getrandom::fill(&mut fresh_key).context("no randomness for the server's key")?;
+    let store = Store::open(Arc::new(kv), fresh_key).await?;
+    let blobs = Blobs::open_folder(&config.data.join("blobs"))?;
+    Ok(Engine::open(store, blobs).await?)
+}
+
+/// Only the server's own user reads what others let it keep, and the key that tokens are made from.
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn explain(error: OpenError) -> anyhow::Error {
+    let remedy = match &error {
+        OpenError::Held { pid: Some(pid), .. } => {
+            format!("stop that server first (kill {pid}), or name another folder with --data")
+        }
+        OpenError::Held { pid: None, .. } => {
+            "wait for it to end, or name another folder with --data".to_owned()
+        }
+        _ => return anyhow::Error::new(error),
+    };
+    anyhow!("{error}; {remedy}")
+}
