@@ -63,6 +63,8 @@ pub struct Track {
     range: Option<(f64, f64)>,
     span: Span,
     known: u64,
+    /// How many points the channel has for certain, held or not.
+    certain: u64,
     /// Points whose x is NaN, as far as the whole channel was read.
     without_x: u64,
     awaited: Option<Ask>,
@@ -85,7 +87,8 @@ impl Track {
 
     fn over(range: Option<(f64, f64)>) -> Self {
         let span = Span::default();
-        Self { range, span, known: 0, without_x: 0, awaited: None, waiting: Vec::new(), waiting_points: 0 }
+        let waiting = Vec::new();
+        Self { range, span, known: 0, certain: 0, without_x: 0, awaited: None, waiting, waiting_points: 0 }
     }
 
     /// What there is to draw.
@@ -120,16 +123,19 @@ impl Track {
             // Another history than the one shown: the server went back.
             *self = Self::over(self.range);
         }
+        self.certain = mark;
         if mark == self.known { None } else { Some(self.ask_missing()) }
     }
 
     /// The server left out the points from number `from` on.
     pub fn reread(&mut self, from: u64) -> Option<Ask> {
+        self.certain = self.certain.max(from + 1);
         (self.awaited.is_none() && from >= self.known).then(|| self.ask_missing())
     }
 
     /// Live points arrived; `buckets` is how many the chart draws.
     pub fn arrived(&mut self, points: &Points, buckets: usize) -> Option<Ask> {
+        self.certain = self.certain.max(points.end());
         if self.awaited.is_some() {
             self.wait(points);
             return None;
@@ -158,6 +164,7 @@ impl Track {
             Some(x) => self.span.replace_from(x, span),
             None => self.span = span,
         }
+        let newer = mark > self.known;
         self.known = mark;
         let whole = self.range.is_none();
         if resumed.is_some() && self.span.count() + self.without_x != mark {
@@ -176,7 +183,8 @@ impl Track {
             }
             self.take(&points, buckets);
         }
-        Ok(None)
+        // What was left out while the answer was on its way. An answer that brought nothing new is not asked for again.
+        Ok((newer && self.known < self.certain).then(|| self.ask_missing()))
     }
 
     /// The envelope was not answered: what is shown stays, [`Track::retry`] asks again.
@@ -211,7 +219,7 @@ impl Track {
     fn wait(&mut self, points: &Points) {
         self.waiting_points += points.x.len();
         if self.waiting_points > WAITING_POINTS {
-            // The gap this leaves is seen when the next points come, and asked for.
+            // What is missing then is asked for after the answer.
             self.forget_waiting();
         } else {
             self.waiting.push(points.clone());
@@ -338,6 +346,35 @@ mod tests {
         track.arrived(&points(0, 3), 100);
         assert_eq!(track.reread(3), Some(Ask { from: Some(2.0), to: None }));
         assert_eq!(track.reread(3), None, "it is asked for already");
+    }
+
+    #[test]
+    fn what_was_left_out_while_an_answer_was_awaited_is_asked_for() {
+        let mut track = Track::whole();
+        track.subscribed(3);
+        assert_eq!(track.reread(5), None, "an answer is awaited");
+        let more = track.answered(ALL, &answer(0, 4), 100).unwrap().expect("two points are missing");
+        assert_eq!(more.from, Some(3.0));
+        assert_eq!(track.answered(more, &answer(3, 6), 100), Ok(None));
+        assert_eq!((track.known(), track.span().count()), (6, 6));
+    }
+
+    #[test]
+    fn a_server_that_brings_nothing_new_is_not_asked_for_ever() {
+        let mut track = Track::whole();
+        track.subscribed(3);
+        let more = track.answered(ALL, &answer(0, 2), 100).unwrap().expect("a point is missing");
+        assert_eq!(track.answered(more, &answer(1, 2), 100), Ok(None));
+    }
+
+    #[test]
+    fn a_flood_while_an_answer_is_awaited_is_asked_for() {
+        let mut track = Track::whole();
+        track.subscribed(3);
+        let flood = WAITING_POINTS as u64 + 10;
+        track.arrived(&points(3, flood), 100);
+        let more = track.answered(ALL, &answer(0, 3), 100).unwrap().expect("the flood is missing");
+        assert_eq!(more.from, Some(2.0));
     }
 
     #[test]

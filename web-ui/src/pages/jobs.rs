@@ -3,6 +3,7 @@
 //! The filter is the address's query. A changed filter asks for a first page; jobs pushed while it is awaited are
 //! applied after it. A reconnect asks for the loaded rows again, because nothing tells which jobs changed meanwhile.
 
+mod table;
 mod toolbar;
 
 use std::rc::Rc;
@@ -16,14 +17,12 @@ use neptune_wire::{Job, JobUid, ProjectKey, Tag};
 use web_sys::{Element, ScrollIntoViewOptions, ScrollLogicalPosition};
 use yew::prelude::*;
 
-use crate::components::job_row::JobRow;
 use crate::components::keys;
-use crate::components::notice::Notice;
 use crate::net::api::{Api, Failure};
 use crate::net::live::{Live, LiveEvent, Subscription};
 use crate::route::{Place, Tab};
 use crate::state::address::Query;
-use crate::state::filter::{JobFilter, SortBy};
+use crate::state::filter::JobFilter;
 use crate::state::format;
 use crate::state::jobs::JobList;
 use crate::state::window::{View, Window};
@@ -384,120 +383,6 @@ impl JobsPage {
 
     fn count_text(&self) -> AttrValue {
         if self.fresh { "".into() } else { format::count(self.list.total()).into() }
-    }
-}
-
-// Drawing.
-impl JobsPage {
-    fn table(&self, ctx: &Context<Self>) -> Html {
-        let window = self.window();
-        let rows = &self.list.rows()[window.first as usize..window.end as usize];
-        let below = self.list.rows().len() as u64 - window.end;
-        let (on_open, on_tag) = (ctx.link().callback(Msg::Open), ctx.link().callback(Msg::Tag));
-        let row = |(at, job): (usize, &Rc<Job>)| {
-            html! {
-                <JobRow
-                    key={job.uid.to_string()}
-                    job={job.clone()}
-                    index={window.first + at as u64}
-                    selected={Some(job.uid) == self.selected}
-                    on_open={&on_open}
-                    on_tag={&on_tag}
-                />
-            }
-        };
-        html! {
-            <table class="table" aria-label="Jobs" aria-rowcount={(self.list.total() + 1).to_string()} data-testid="jobs-table">
-                <thead><tr aria-rowindex="1">{ self.headings(ctx) }</tr></thead>
-                <tbody>
-                    { filler("above", window.first as f64 * self.row_px()) }
-                    { for rows.iter().enumerate().map(row) }
-                    { filler("below", below as f64 * self.row_px()) }
-                </tbody>
-                <caption class="table-end">{ self.end_text() }</caption>
-            </table>
-        }
-    }
-
-    fn headings(&self, ctx: &Context<Self>) -> Html {
-        let sorted = |by: SortBy, class: &'static str, title: &'static str| {
-            let sort = self.filter.sort;
-            let direction =
-                (sort.by == by).then_some(if sort.descending { "descending" } else { "ascending" });
-            let filter = JobFilter { sort: sort.clicked(by), ..self.filter.clone() };
-            let onclick = ctx.link().callback(move |_: MouseEvent| Msg::Choose(filter.clone()));
-            html! {
-                <th class={class} scope="col" aria-sort={direction}><button class="heading" {onclick}>{ title }</button></th>
-            }
-        };
-        let plain =
-            |class: &'static str, title: &'static str| html! { <th class={class} scope="col">{ title }</th> };
-        html! {
-            <>
-                { sorted(SortBy::State, "cell-state", "State") }
-                { sorted(SortBy::Id, "cell-id", "Id") }
-                { sorted(SortBy::Name, "cell-name", "Name") }
-                { plain("cell-tags", "Tags") }
-                { sorted(SortBy::Created, "cell-created", "Created") }
-                { plain("cell-duration", "Duration") }
-                { plain("cell-host", "Host") }
-                { plain("cell-params", "Parameters") }
-            </>
-        }
-    }
-
-    fn end_text(&self) -> String {
-        match (&self.fault, self.list.next()) {
-            (Some(fault), _) => format!("More jobs could not be loaded: {fault}."),
-            (None, Some(_)) => {
-                let (shown, total) = (self.list.rows().len() as u64, self.list.total());
-                format!(
-                    "{} of {} jobs are loaded; scroll for more.",
-                    format::count(shown),
-                    format::count(total)
-                )
-            }
-            (None, None) => String::new(),
-        }
-    }
-
-    fn nothing(&self, ctx: &Context<Self>) -> Html {
-        if let (Some(fault), None) = (&self.fault, self.awaited) {
-            let onclick = ctx.link().callback(|_: MouseEvent| Msg::Retry);
-            return html! {
-                <Notice title="The jobs could not be loaded" text={fault.to_string()} fault=true>
-                    <button class="button" {onclick}>{ "Try again" }</button>
-                </Notice>
-            };
-        }
-        if self.fresh {
-            return skeleton();
-        }
-        if self.filter.is_narrow() {
-            let all = JobFilter { sort: self.filter.sort, ..JobFilter::default() };
-            let onclick = ctx.link().callback(move |_: MouseEvent| Msg::Choose(all.clone()));
-            return html! {
-                <Notice title="No job matches" text="Nothing has all that the filter asks for.">
-                    <button class="button" {onclick}>{ "Show all jobs" }</button>
-                </Notice>
-            };
-        }
-        html! {
-            <Notice title="No jobs yet" text="A job appears here the moment it starts. Run one from the folder of your program:">
-                <pre class="command">{ "neptune run main.py" }</pre>
-            </Notice>
-        }
-    }
-}
-
-fn filler(key: &'static str, height_px: f64) -> Html {
-    // A cell's height attribute is a size in pixels, and no style attribute.
-    html! { <tr key={key} class="filler" aria-hidden="true"><td colspan="8" height={height_px.to_string()} /></tr> }
-}
-
-fn skeleton() -> Html {
-    html! {
-        <div class="skeleton" role="status" aria-label="loading jobs">{ for (0..12).map(|_| html! { <div class="skeleton-row" /> }) }</div>
     }
 }
 

@@ -61,6 +61,7 @@ impl LineStore {
     /// The server left out everything from this line on.
     pub fn reread(&mut self, from: u64) {
         self.forget_from(from.saturating_sub(1));
+        self.total = self.total.max(from + 1);
     }
 
     /// Lines arrived live; the first may be the grown form of a line that is here.
@@ -184,6 +185,17 @@ mod tests {
         assert!(store.find(998).is_some());
         assert!(store.find(999).is_none(), "the last line may have grown");
         assert_eq!(store.ask(0, 1_200), [Ask { line: 500, limit: 500 }, Ask { line: 1_000, limit: 500 }]);
+    }
+
+    #[test]
+    fn what_the_server_left_out_is_asked_for() {
+        let mut store = LineStore::default();
+        store.subscribed(0);
+        store.pushed(vec![line(0, "a"), line(1, "b")]);
+        store.reread(2);
+        assert_eq!(store.ask(0, 10), [Ask { line: 0, limit: 500 }]);
+        store.answered(Ask { line: 0, limit: 500 }, answer(Ask { line: 0, limit: 500 }, 7));
+        assert_eq!((store.total(), store.ask(0, 10)), (7, vec![]));
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Component for Logs {
     fn update(&mut self, ctx: &Context<Self>, msg: Msg) -> bool {
         match msg {
             Msg::Live(event) => return self.heard(ctx, event),
-            Msg::Answered(era, ask, answer) if era == self.era => self.answered(ask, answer),
+            Msg::Answered(era, ask, answer) if era == self.era => self.answered(ctx, ask, answer),
             Msg::Found(era, answer) if era == self.era => self.found(answer),
             Msg::Answered(..) | Msg::Found(..) => return false,
             Msg::Measure => self.measure(ctx),
@@ -328,11 +328,15 @@ impl Logs {
         }
     }
 
-    fn answered(&mut self, ask: Ask, answer: Result<Lines, Failure>) {
+    fn answered(&mut self, ctx: &Context<Self>, ask: Ask, answer: Result<Lines, Failure>) {
         match answer {
             Ok(lines) => {
                 self.fault = None;
+                let before = self.store.total();
                 self.store.answered(ask, lines);
+                if self.store.total() > before {
+                    self.ask_in_view(ctx);
+                }
             }
             Err(failure) => {
                 self.store.unanswered(ask);

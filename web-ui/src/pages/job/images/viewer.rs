@@ -123,7 +123,10 @@ impl Viewer {
             LiveEvent::Lost if self.images.is_empty() => {}
             LiveEvent::Down(message) => match *message {
                 LiveDown::Images { images, .. } => self.keep(images),
-                LiveDown::Reread { .. } => self.asked.clear(),
+                LiveDown::Reread { from, .. } => {
+                    self.total = self.total.max(from + 1);
+                    self.asked.clear();
+                }
                 LiveDown::Problem { problem, .. } => self.fault = Some(Failure::Refused(problem)),
                 _ => return false,
             },
