@@ -141,6 +141,11 @@ pub struct Flushed {
     pub spool: Option<PathBuf>,
 }
 
+impl Flushed {
+    /// Of a forked child that never used the writer.
+    const NOTHING: Self = Self { all_acked: true, waiting_points: 0, spool: None };
+}
+
 /// What a writer has done so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -253,12 +258,12 @@ impl Writer {
     ///
     /// A server that was reached before is waited for; one that never was gets one try.
     pub fn flush(&self, within: Duration) -> Flushed {
-        Inner::current(&self.inner).shared.flush(within)
+        Inner::existing(&self.inner).map_or(Flushed::NOTHING, |inner| inner.shared.flush(within))
     }
 
     /// Flushes and ends the session; what is sent afterwards is dropped and counted. Closing twice is closing once.
     pub fn close(&self, within: Duration) -> Flushed {
-        Inner::current(&self.inner).close(within)
+        Inner::existing(&self.inner).map_or(Flushed::NOTHING, |inner| inner.close(within))
     }
 
     /// What it has done so far.
