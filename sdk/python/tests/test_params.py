@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deepsense import neptune
-from deepsense.neptune.params import ContextParams, command_line_value, guess
+from deepsense.neptune.params import ContextParams, OfflineContextParams, command_line_value, guess
 
 
 @pytest.fixture
@@ -68,10 +68,13 @@ def test_a_missing_parameter_names_those_there_are(params: ContextParams) -> Non
     assert not hasattr(params, "amplitud")
 
 
-def test_they_travel_to_other_processes(params: ContextParams) -> None:
+@pytest.mark.parametrize("kind", [ContextParams, OfflineContextParams])
+def test_they_travel_to_other_processes(params: ContextParams, kind: type[ContextParams]) -> None:
+    params = kind(vars(params))
     for again in (copy.copy(params), copy.deepcopy(params), pickle.loads(pickle.dumps(params))):
         assert again == params
-        assert type(again) is ContextParams
+        assert vars(again) == vars(params)
+        assert type(again) is kind
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,21 @@ for i in range(200, 300): a.send(i, i / 2)
     assert found.sessions == 2
 
 
+def test_a_forked_child_that_sends_nothing_starts_nothing(program: Any) -> None:
+    program(
+        START
+        + """
+import os, sys
+a.send(0, 0)
+child = os.fork()
+if child == 0:
+    ctx.job._core.flush(10.0)
+    sys.exit(len(os.listdir("/proc/self/task")))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+"""
+    )
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children_of_multiprocessing_write_into_the_same_job(program: Any, method: str) -> None:
     ended = program(

@@ -111,6 +111,9 @@ class OfflineContextParams(ContextParams):
         # Beside `__dict__`, which holds nothing but parameters.
         object.__setattr__(self, "_keep", keep)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OfflineContextParams, (dict(self.__dict__),)
+
     def _give(self, values: Mapping[str, Any]) -> None:
         """Adds parameters, here and in the job's record."""
         self.__dict__.update(values)
