@@ -494,3 +494,6 @@ fn held_from_bytes(seq: u64, bytes: Bytes) -> Held {
 fn counted(channel: u32, block: &Block<'_>) -> Option<(u32, u32)> {
     (!matches!(block, Block::Dropped(_))).then(|| (channel, block.count()))
 }
+
+#[cfg(test)]
+mod tests;

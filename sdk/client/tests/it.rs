@@ -14,4 +14,5 @@ mod it {
     mod processes;
     mod rest;
     mod sync;
+    mod tls;
 }
