@@ -17,6 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 mod blobs;
 mod blocking;
@@ -34,8 +35,8 @@ pub(crate) const CLIENT: &str = concat!("neptune-client/", env!("CARGO_PKG_VERSI
 
 /// Time to make a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time without a byte of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time to an answer, and between its pieces.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest JSON answer: 200 envelopes of 10,000 buckets fit. A peer that sends more is no Neptune server.
 const ANSWER_BYTES: usize = 512 << 20;
 /// Longest problem document.
@@ -157,7 +158,6 @@ impl Rest {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
             .tcp_nodelay(true);
         let tls = if url.scheme() == "https" {
             crate::tls::client_config().map_err(RestError::Request)?
@@ -207,7 +207,13 @@ impl Rest {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, RestError> {
-        let response = request.send().await.map_err(|error| self.error(&error))?;
+        self.send_within(request, ANSWER_TIMEOUT).await
+    }
+
+    /// Sends a request whose answer, because of what it carries, may come so late.
+    async fn send_within(&self, request: RequestBuilder, within: Duration) -> Result<Response, RestError> {
+        let answer = timeout(within, request.send()).await.map_err(|_| self.late(within))?;
+        let response = answer.map_err(|error| self.error(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -223,13 +229,23 @@ impl Rest {
 
     async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, RestError> {
         let mut body = bytes::BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.error(&error))? {
+        while let Some(chunk) = self.next_piece(&mut response).await? {
             if body.len() + chunk.len() > limit {
                 return Err(self.protocol(format!("an answer of more than {limit} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())
+    }
+
+    async fn next_piece(&self, response: &mut Response) -> Result<Option<Bytes>, RestError> {
+        let piece = timeout(ANSWER_TIMEOUT, response.chunk()).await.map_err(|_| self.late(ANSWER_TIMEOUT))?;
+        piece.map_err(|error| self.error(&error))
+    }
+
+    fn late(&self, within: Duration) -> RestError {
+        let why = format!("no answer in {} s", within.as_secs());
+        RestError::Unreachable { url: self.access.url.clone(), why }
     }
 
     async fn refusal(&self, status: StatusCode, response: Response) -> RestError {

@@ -55,11 +55,11 @@ pub enum SyncProgress {
         /// Its id.
         id: JobId,
     },
-    /// Frames were acknowledged.
+    /// More was acknowledged.
     Sent {
         /// The job.
         uid: JobUid,
-        /// Bytes acknowledged so far.
+        /// Bytes acknowledged so far; a long backlog counts in steps of 16 MiB.
         bytes: u64,
     },
     /// The folder is done and gone.
@@ -164,11 +164,16 @@ async fn upload_folder(
     let access = Access { url: settings.access.url.clone(), token: Some(registered.token.clone()) };
     let rest = Rest::new(access)?;
     let project = folder.file().create.project.clone();
-    let mut sent = 0;
+    let job = send::Job { rest: &rest, uid, attempt: registered.attempt, project: &project };
+    let mut before = 0;
     for session in sessions {
-        let job = send::Job { rest: &rest, uid, attempt: registered.attempt, project: &project };
-        sent += send::send_session(&job, session, &settings.notices).await?;
-        progress(SyncProgress::Sent { uid, bytes: sent });
+        let mut sent = 0;
+        let tell = &mut |bytes| {
+            sent = bytes;
+            progress(SyncProgress::Sent { uid, bytes: before + bytes });
+        };
+        send::send_session(&job, session, &settings.notices, tell).await?;
+        before += sent;
     }
     if let Some(exit) = folder.read_exit()? {
         rest.end_attempt(&uid.into(), registered.attempt, &exit).await?;

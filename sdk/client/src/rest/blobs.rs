@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use neptune_wire::{Digest, ProjectKey};
@@ -9,10 +10,13 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
-use super::{Rest, RestError};
+use super::{ANSWER_TIMEOUT, Rest, RestError};
 
 /// Bytes read from a file at once.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// An upload that is slower than this, in bytes, counts as stuck.
+const SLOWEST_PER_SEC: u64 = 64 << 10;
 
 /// Where a blob's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl Download {
     ///
     /// [`RestError::Unreachable`] when the connection breaks before the end.
     pub async fn next_piece(&mut self) -> Result<Option<Bytes>, RestError> {
-        self.response.chunk().await.map_err(|error| self.rest.error(&error))
+        self.rest.next_piece(&mut self.response).await
     }
 
     /// All of it; for small things.
@@ -92,11 +96,11 @@ impl Rest {
         let request =
             self.request(Method::PUT, &["projects", project.as_str(), "blobs", &digest.to_string()])?;
         let request = request.header(header::CONTENT_TYPE, "application/octet-stream");
-        let request = match source {
-            BlobSource::Bytes(bytes) => request.body(bytes.clone()),
+        let (request, size) = match source {
+            BlobSource::Bytes(bytes) => (request.body(bytes.clone()), bytes.len() as u64),
             BlobSource::File(path) => stream_file(request, path).await?,
         };
-        self.send(request).await?;
+        self.send_within(request, ANSWER_TIMEOUT + Duration::from_secs(size / SLOWEST_PER_SEC)).await?;
         Ok(())
     }
 
@@ -118,13 +122,13 @@ impl Rest {
     }
 }
 
-async fn stream_file(request: RequestBuilder, path: &Path) -> Result<RequestBuilder, RestError> {
+async fn stream_file(request: RequestBuilder, path: &Path) -> Result<(RequestBuilder, u64), RestError> {
     let failed = |source| RestError::File { path: path.display().to_string(), source };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let size = file.metadata().await.map_err(failed)?.len();
     // The length is promised: a file that shrinks meanwhile breaks the request instead of arriving cut.
     let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, PIECE_BYTES));
-    Ok(request.header(header::CONTENT_LENGTH, size).body(body))
+    Ok((request.header(header::CONTENT_LENGTH, size).body(body), size))
 }
 
 /// The digest and length of a file's bytes.

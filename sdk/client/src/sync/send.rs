@@ -12,6 +12,7 @@ use crate::notice::{Notice, Notices};
 use crate::rest::{Rest, RestError};
 use crate::session::{Blobs, Heard, Session, Upload};
 use crate::socket::Socket;
+use crate::spool::Spool;
 use crate::writer::Request;
 
 /// Tries in a row without a single frame acknowledged; about ten seconds.
@@ -26,22 +27,24 @@ pub(super) struct Job<'a> {
     pub(super) project: &'a ProjectKey,
 }
 
-/// Sends everything of a session and deletes its folder. Answers how many bytes that was.
+/// Sends everything of a session and deletes its folder. Tells how many bytes are done with.
 pub(super) async fn send_session(
     job: &Job<'_>,
     mut session: Session,
     notices: &Notices,
-) -> Result<u64, SyncError> {
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), SyncError> {
     let mut blobs = Blobs::default();
     if let Some(spool) = session.spool() {
         blobs.queue_all(spool)?;
     }
-    let bytes = session.spool().map_or(0, |spool| spool.bytes());
+    let bytes = waiting(&session);
     let mut backoff = Backoff::new();
     let mut tries = 0;
     loop {
         let before = session.acked();
-        match converse(job, &mut session, &mut blobs, notices).await {
+        let tell = &mut |left: u64| progress(bytes.saturating_sub(left));
+        match converse(job, &mut session, &mut blobs, notices, tell).await {
             Ok(()) => break,
             Err(SyncError::Rest(error)) if error.is_temporary() => {
                 tries = if session.acked() > before { 1 } else { tries + 1 };
@@ -54,7 +57,7 @@ pub(super) async fn send_session(
             Err(error) => return Err(error),
         }
     }
-    let Some(spool) = session.take_spool() else { return Ok(bytes) };
+    let Some(spool) = session.take_spool() else { return Ok(()) };
     for request in spool.read_requests::<Request>()? {
         match request.send(job.rest, &job.uid.into()).await {
             Err(RestError::Refused(problem)) if !RestError::Refused(problem.clone()).is_temporary() => {
@@ -64,7 +67,13 @@ pub(super) async fn send_session(
         }
     }
     spool.remove()?;
-    Ok(bytes)
+    progress(bytes);
+    Ok(())
+}
+
+/// Bytes of a session on disk.
+fn waiting(session: &Session) -> u64 {
+    session.spool().map_or(0, Spool::bytes)
 }
 
 type Uploads<'a> = FuturesUnordered<BoxFuture<'a, (Digest, Result<(), RestError>)>>;
@@ -75,10 +84,12 @@ async fn converse(
     session: &mut Session,
     blobs: &mut Blobs,
     notices: &Notices,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<(), SyncError> {
     let mut socket = Socket::connect(job.rest.access().clone()).await?;
     let mut uploads = Uploads::new();
-    let outcome = exchange(job, session, blobs, notices, &mut socket, &mut uploads).await;
+    let mut link = Link { job, session, blobs, notices, progress };
+    let outcome = link.exchange(&mut socket, &mut uploads).await;
     // What was under way when the connection broke is begun again.
     while let Some((digest, uploaded)) = uploads.next().await {
         settle(digest, uploaded, blobs, notices).unwrap_or(());
@@ -86,59 +97,69 @@ async fn converse(
     outcome
 }
 
-async fn exchange<'a>(
-    job: &'a Job<'_>,
-    session: &mut Session,
-    blobs: &mut Blobs,
-    notices: &Notices,
-    socket: &mut Socket,
-    uploads: &mut Uploads<'a>,
-) -> Result<(), SyncError> {
-    let attempt = job.attempt;
-    let open = |session: SessionId| IngestUp::OpenSession { session, job: job.uid.into(), attempt };
-    while !session.is_ended() {
-        while let Some(Upload { digest, source }) = blobs.next_upload() {
-            uploads.push(Box::pin(
-                async move { (digest, job.rest.put_blob(job.project, digest, &source).await) },
-            ));
-        }
-        let room = socket.send_session(session, blobs, &open, true)?;
-        let outgoing = socket.outgoing.clone();
-        tokio::select! {
-            message = socket.next() => hear(session, message?, notices)?,
-            Some((digest, uploaded)) = uploads.next(), if !uploads.is_empty() => {
-                settle(digest, uploaded, blobs, notices)?;
-                session.unblock();
-            }
-            _ = outgoing.reserve(), if !room => {}
-        }
-    }
-    Ok(())
+/// What one connection works on.
+struct Link<'a, 'b> {
+    job: &'a Job<'a>,
+    session: &'b mut Session,
+    blobs: &'b mut Blobs,
+    notices: &'b Notices,
+    progress: &'b mut dyn FnMut(u64),
 }
 
-fn hear(session: &mut Session, message: IngestDown, notices: &Notices) -> Result<(), SyncError> {
-    if let IngestDown::Problem { problem, .. } = message {
-        return Err(RestError::Refused(problem).into());
-    }
-    match session.hear(message) {
-        Heard::Nothing | Heard::Ended => {}
-        Heard::Opened { forgotten: 0 } => {}
-        Heard::Opened { forgotten } => notices.say(Notice::ServerForgot { frames: forgotten }),
-        Heard::ChannelsRefused(refused) => {
-            for refused in refused {
-                if let Some(channel) = session.find_channel(refused.number) {
-                    let (channel, problem) = (channel.name.clone(), refused.problem);
-                    notices.say(Notice::ChannelRefused { channel, problem });
+impl<'a> Link<'a, '_> {
+    async fn exchange(&mut self, socket: &mut Socket, uploads: &mut Uploads<'a>) -> Result<(), SyncError> {
+        let (job, attempt) = (self.job, self.job.attempt);
+        let open = |session: SessionId| IngestUp::OpenSession { session, job: job.uid.into(), attempt };
+        let mut left = waiting(self.session);
+        while !self.session.is_ended() {
+            while let Some(Upload { digest, source }) = self.blobs.next_upload() {
+                uploads.push(Box::pin(async move {
+                    (digest, job.rest.put_blob(job.project, digest, &source).await)
+                }));
+            }
+            let room = socket.send_session(self.session, self.blobs, &open, true)?;
+            let outgoing = socket.outgoing.clone();
+            tokio::select! {
+                message = socket.next() => self.hear(message?)?,
+                Some((digest, uploaded)) = uploads.next(), if !uploads.is_empty() => {
+                    settle(digest, uploaded, self.blobs, self.notices)?;
+                    self.session.unblock();
                 }
+                _ = outgoing.reserve(), if !room => {}
+            }
+            if waiting(self.session) < left {
+                left = waiting(self.session);
+                (self.progress)(left);
             }
         }
-        Heard::FrameRefused(problem) => notices.say(Notice::FrameRefused { problem }),
-        Heard::Reconnect(why) => {
-            return Err(RestError::Unreachable { url: "the server".into(), why }.into());
-        }
+        Ok(())
     }
-    session.take_outcome();
-    Ok(())
+
+    fn hear(&mut self, message: IngestDown) -> Result<(), SyncError> {
+        if let IngestDown::Problem { problem, .. } = message {
+            return Err(RestError::Refused(problem).into());
+        }
+        match self.session.hear(message) {
+            Heard::Nothing | Heard::Ended | Heard::Opened { forgotten: 0 } => {}
+            Heard::Opened { forgotten } => self.notices.say(Notice::ServerForgot { frames: forgotten }),
+            Heard::ChannelsRefused(refused) => {
+                for refused in refused {
+                    if let Some(channel) = self.session.find_channel(refused.number) {
+                        let (channel, problem) = (channel.name.clone(), refused.problem);
+                        self.notices.say(Notice::ChannelRefused { channel, problem });
+                    }
+                }
+            }
+            Heard::FrameRefused(problem) => self.notices.say(Notice::FrameRefused { problem }),
+            Heard::Reconnect(why) => {
+                let url = self.job.rest.access().url.clone();
+                return Err(RestError::Unreachable { url, why }.into());
+            }
+        }
+        // Files of images stay to the end: frames that come later, or a later sync, may name them again.
+        self.session.take_outcome();
+        Ok(())
+    }
 }
 
 fn settle(

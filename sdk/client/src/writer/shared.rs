@@ -1,22 +1,26 @@
 //! What callers and the background thread share: the channel table, who has something, wishes and counts.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use neptune_wire::ingest::SESSION_CHANNELS;
 use neptune_wire::job::PatchJob;
-use neptune_wire::{ChannelKind, ChannelName, ChannelOrigin, CreateChart, JobRef};
+use neptune_wire::problem::Code;
+use neptune_wire::{ChannelKind, ChannelName, ChannelOrigin, CreateChart, JobRef, Problem};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::buffer::Budget;
 use super::channel::Core;
 use super::{ChannelError, Flushed, Stats, WriterSettings};
+use crate::notice::Notice;
 use crate::rest::{Rest, RestError};
 
 const LOCKED: &str = "nothing panics while it holds this lock";
+/// Changes of a job that may wait; a program makes a few dozen.
+const REQUESTS: usize = 10_000;
 /// The longest wait of a caller; an `Instant` cannot name every `Duration` from now.
 const WAIT_AT_MOST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// After its deadline a caller waits so long for the disk to take what the server did not.
@@ -58,7 +62,9 @@ pub(crate) struct Shared {
     pub(super) image_budget: Budget,
     channels: RwLock<Channels>,
     dirty: Mutex<Vec<u32>>,
-    pub(super) requests: Mutex<VecDeque<Request>>,
+    requests: Mutex<VecDeque<Request>>,
+    /// Here and with the background thread.
+    waiting_requests: AtomicUsize,
     /// Wakes the background thread before its next turn.
     pub(super) notify: Notify,
     woken: AtomicBool,
@@ -99,6 +105,7 @@ impl Shared {
             channels: RwLock::default(),
             dirty: Mutex::default(),
             requests: Mutex::default(),
+            waiting_requests: AtomicUsize::new(0),
             notify: Notify::new(),
             woken: AtomicBool::new(false),
             progress: Mutex::default(),
@@ -160,8 +167,20 @@ impl Shared {
         std::mem::swap(&mut *self.dirty.lock().expect(LOCKED), into);
     }
 
+    /// Queues a change; one that comes when too many wait is refused.
     pub(super) fn push_request(&self, request: Request) {
+        if self.waiting_requests.load(Ordering::Relaxed) >= REQUESTS {
+            let problem =
+                Problem::new(Code::Busy, format!("{REQUESTS} changes of this job wait to be sent already"));
+            return self.settings.notices.say(Notice::RequestRefused { what: request.describe(), problem });
+        }
+        self.waiting_requests.fetch_add(1, Ordering::Relaxed);
         self.requests.lock().expect(LOCKED).push_back(request);
+    }
+
+    /// A change was sent, or refused for good.
+    pub(super) fn request_done(&self) {
+        self.waiting_requests.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn take_requests(&self) -> VecDeque<Request> {

@@ -159,6 +159,18 @@ fn requests_keep_their_order() {
 }
 
 #[test]
+fn changes_of_a_job_are_bounded_too() {
+    let (peer, spool) = (Peer::absent(), tempfile::tempdir().unwrap());
+    let (settings, told) = settings(&peer.url(), spool.path());
+    let writer = Writer::open(settings);
+    for i in 0..10_005 {
+        writer.patch_job(PatchJob { name: Some(format!("name {i}")), ..PatchJob::default() });
+    }
+    let told = told.lock().unwrap();
+    assert!(told.len() == 1 && told[0].contains("10000 changes of this job wait"), "{told:?}");
+}
+
+#[test]
 fn names_and_kinds_are_checked_at_the_door() {
     let spool = tempfile::tempdir().unwrap();
     let writer = Writer::open(WriterSettings::new(

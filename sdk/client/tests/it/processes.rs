@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use neptune_client::sync::SyncSettings;
 use neptune_client::{Access, JobFolder, Notices, Writer, sync};
 use neptune_wire::Micros;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, Pid, fork};
 
 use super::peer::Peer;
 use super::support::{LONG, files, job_file, name, numeric, settings, wait_until};
@@ -41,6 +42,7 @@ fn program() {
     match role.as_str() {
         "writes until killed" => write_until_killed(&writer),
         "forks" => fork_and_write(writer),
+        "leaves a child behind" => leave_a_child_behind(&writer),
         other => panic!("no role {other:?}"),
     }
 }
@@ -106,6 +108,42 @@ fn fork_and_write(writer: Writer) {
             assert!(writer.close(LONG).all_acked);
         }
     }
+}
+
+/// Forks a child that never uses the writer and outlives its parent, once there is a spool.
+fn leave_a_child_behind(writer: &Writer) {
+    let channel = numeric(writer, "loss");
+    channel.send(0.0, 1.0, Micros(0));
+    wait_until("there is a spool", || writer.stats().spool_bytes > 0);
+    // SAFETY: the child does nothing but sleep.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            std::thread::sleep(LONG);
+            std::process::exit(0);
+        }
+        ForkResult::Parent { child } => {
+            writeln!(std::io::stdout(), "\nchild {child}").unwrap();
+            std::thread::sleep(LONG);
+        }
+    }
+}
+
+#[test]
+fn a_child_that_is_left_behind_holds_nothing() {
+    let (mut peer, root) = (Peer::absent(), tempfile::tempdir().unwrap());
+    let folder = JobFolder::create(root.path(), job_file(&peer.url(), true)).unwrap();
+    let mut program = start("leaves a child behind", &peer.url(), folder.path());
+    let lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let child = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("child ")?.parse().ok()).unwrap();
+    program.kill().unwrap();
+    program.wait().unwrap();
+    drop(folder);
+    peer.restart();
+    let report = upload(&peer, root.path());
+    let lives = kill(Pid::from_raw(child), None).is_ok();
+    kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+    assert!(lives && report.done.len() == 1, "{report:?}");
+    assert_eq!(peer.xs("loss"), [0.0]);
 }
 
 #[test]

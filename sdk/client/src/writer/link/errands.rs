@@ -102,6 +102,7 @@ impl Link {
             Err(error) => return self.errand_failed(&error, now),
         }
         self.requests.pop_front();
+        self.shared.request_done();
         self.requests_since = now;
         self.requests_done += 1;
         // The file is not shortened from the front: repeating all of it in order comes to the same.
