@@ -45,7 +45,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
 
     let stop = CancellationToken::new();
     let ticking = tokio::spawn(tick(engine.clone(), stop.clone()));
-    let serving = tokio::spawn(listener.serve(face, stop.clone(), config.drain));
+    let mut serving = tokio::spawn(listener.serve(face, stop.clone(), config.drain));
     if let Some(file) = &config.port_file {
         write_whole(file, &format!("{url}\n")).with_context(|| format!("{}", file.display()))?;
     }
@@ -54,7 +54,10 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
         tracing::warn!("built without the web page; `cargo xtask web`, then build the server again");
     }
 
-    tracing::info!(signal = signals.next().await, "stopping");
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "stopping"),
+        ended = &mut serving => bail!("the accept loop ended by itself: {ended:?}"),
+    }
     stop.cancel();
     tokio::select! {
         ended = finish(serving, ticking, engine) => ended,

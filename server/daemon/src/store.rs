@@ -43,11 +43,9 @@ fn create_private(folder: &Path) -> std::io::Result<()> {
 fn explain(error: OpenError) -> anyhow::Error {
     let remedy = match &error {
         OpenError::Held { pid: Some(pid), .. } => {
-            format!("stop that server first (kill {pid}), or name another folder with --data")
+            format!("stop it first (kill {pid}), or name another folder with --data")
         }
-        OpenError::Held { pid: None, .. } => {
-            "wait for it to end, or name another folder with --data".to_owned()
-        }
+        OpenError::Held { pid: None, .. } => "stop it first, or name another folder with --data".to_owned(),
         _ => return anyhow::Error::new(error),
     };
     anyhow!("{error}; {remedy}")

@@ -44,13 +44,14 @@ impl FromStr for PublicHost {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} must be a host name, perhaps with a port: neptune.example.com:8443");
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
         let authority: Authority = text.parse().map_err(|_| wrong())?;
-        let port = authority.port_u16();
-        let rest = authority.as_str().strip_prefix(authority.host()).ok_or_else(wrong)?;
-        if authority.host().is_empty() || rest.is_empty() != port.is_none() {
+        let (name, port) = (authority.host(), authority.port_u16());
+        let rest = authority.as_str().strip_prefix(name).ok_or_else(wrong)?;
+        if name.is_empty() || !name.chars().all(plain) || rest.is_empty() != port.is_none() {
             return Err(wrong());
         }
-        Ok(Self { name: authority.host().to_ascii_lowercase(), port })
+        Ok(Self { name: name.to_ascii_lowercase(), port })
     }
 }
 
@@ -121,7 +122,16 @@ mod tests {
     fn public_hosts_have_names_and_perhaps_ports() {
         let host: PublicHost = "Neptune.Example.com:8443".parse().unwrap();
         assert_eq!(host, PublicHost { name: "neptune.example.com".into(), port: Some(8443) });
-        for wrong in ["", "https://a.example", "a.example/x", "a.example:99999", "u@a.example"] {
+        for wrong in [
+            "",
+            "https://a.example",
+            "a.example/x",
+            "a.example:99999",
+            "u@a.example",
+            "a,b",
+            "a b",
+            "*.example",
+        ] {
             assert!(wrong.parse::<PublicHost>().is_err(), "{wrong}");
         }
     }
