@@ -104,7 +104,7 @@ def test_the_jobs_list_shows_a_job_come_and_end(
     server: Server, cli: Cli, page: Any, tmp_path: pathlib.Path
 ) -> None:
     page.goto(server.url)
-    page.locator('[data-testid="jobs-table"], [data-testid="jobs-empty"]').first.wait_for(timeout=30_000)
+    page.get_by_text("No jobs yet").first.wait_for(timeout=30_000)
     (tmp_path / "main.py").write_text("import sys\nprint('hello from the job')\nsys.exit(3)\n")
     run = cli.run("run", "main.py", "--tag", "quick")
     assert run.returncode == 3
