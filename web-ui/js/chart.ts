@@ -124,7 +124,7 @@ export class Plot {
       series: [{}, ...this.labels.flatMap((label, at) => this.#series(label, at, dots[at] === 1))],
       bands: this.labels.map((_, at) => ({
         series: [at * 3 + 3, at * 3 + 2],
-        fill: () => (this.#banded[at] ? `${colour(`--series-${this.palette[at]}`)}${BAND_ALPHA}` : "transparent"),
+        fill: () => (this.#banded[at] && dots[at] !== 1 ? `${colour(`--series-${this.palette[at]}`)}${BAND_ALPHA}` : "transparent"),
       })),
       hooks: {
         setSelect: [
@@ -149,8 +149,10 @@ export class Plot {
     const limit: uPlot.Series = { stroke: edge, width: 1, points: { show: false } };
     const points = dots ? { show: true, size: 5, fill: stroke } : { size: 4, fill: stroke };
     const line: uPlot.Series = { label, stroke, width: 1.5, points };
-    if (dots) line.paths = () => null;
-    return [line, { ...limit }, { ...limit }];
+    if (!dots) return [line, { ...limit }, { ...limit }];
+    // Points alone: smallest and largest are points too.
+    const alone = { ...line, paths: () => null };
+    return [alone, { ...alone }, { ...alone }];
   }
 
   #axis(scale: "x" | "y"): uPlot.Axis {
