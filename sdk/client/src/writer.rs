@@ -268,7 +268,7 @@ impl Writer {
 
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
-        Inner::current(&self.inner).shared.stats()
+        Inner::existing(&self.inner).map_or_else(Stats::default, |inner| inner.shared.stats())
     }
 }
 

@@ -4,6 +4,7 @@ mod ingest;
 mod live;
 mod python;
 mod query;
+mod send;
 mod start;
 
 use anyhow::Result;
@@ -21,6 +22,7 @@ type Measure = fn(&Load) -> Result<Vec<Figure>>;
 /// The rows that exist by now.
 pub(crate) const ALL: &[(u32, Measure)] = &[
     (1, ingest::measure),
+    (5, send::measure),
     (5, python::measure),
     (6, live::measure),
     (7, query::measure),
