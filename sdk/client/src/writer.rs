@@ -256,7 +256,7 @@ impl Writer {
 
     /// Waits until the server has everything sent before, but at most so long. Whatever it does not have is on disk then.
     ///
-    /// A server that was reached before is waited for; one that never was gets one try.
+    /// A server that was reached a moment ago is waited for, it may be restarting; one that was not gets one try.
     pub fn flush(&self, within: Duration) -> Flushed {
         Inner::existing(&self.inner).map_or(Flushed::NOTHING, |inner| inner.shared.flush(within))
     }

@@ -76,6 +76,8 @@ pub(crate) struct Shared {
 struct Channels {
     by_name: HashMap<ChannelName, Arc<Core>>,
     by_number: Vec<Arc<Core>>,
+    /// The writer is closed, and every channel that is opened now is too.
+    closed: bool,
 }
 
 /// What callers wish and how far the background thread is.
@@ -134,6 +136,7 @@ impl Shared {
             return Err(ChannelError::TooMany);
         }
         let core = Arc::new(Core::new(number, name.clone(), kind, origin));
+        core.buffer().closed = channels.closed;
         channels.by_name.insert(name.clone(), Arc::clone(&core));
         channels.by_number.push(Arc::clone(&core));
         Ok(core)
@@ -260,9 +263,9 @@ impl Shared {
 
     /// From now on nothing is taken from callers.
     pub(super) fn close_buffers(&self) {
-        for core in &self.channels.read().expect(LOCKED).by_number {
-            core.buffer().closed = true;
-        }
+        let mut channels = self.channels.write().expect(LOCKED);
+        channels.closed = true;
+        channels.by_number.iter().for_each(|core| core.buffer().closed = true);
     }
 
     pub(super) fn answer(&self, ids: &[u64], flushed: &Flushed) {

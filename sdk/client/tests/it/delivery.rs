@@ -159,6 +159,24 @@ fn requests_keep_their_order() {
 }
 
 #[test]
+fn a_closed_writer_takes_nothing_and_keeps_nothing() {
+    let (peer, spool) = (Peer::start(), tempfile::tempdir().unwrap());
+    let writer = Writer::open(settings(&peer.url(), spool.path()).0);
+    let channel = numeric(&writer, "loss");
+    channel.send(1.0, 1.0, Micros(0));
+    assert!(writer.close(LONG).all_acked);
+    for x in 0..100_000 {
+        channel.send(f64::from(x), 1.0, Micros(0));
+        numeric(&writer, "late").send(f64::from(x), 1.0, Micros(0));
+    }
+    let begun = Instant::now();
+    assert_eq!((writer.close(LONG).waiting_points, writer.flush(LONG).waiting_points), (0, 0));
+    drop(writer);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!((peer.xs("loss"), peer.xs("late")), (vec![1.0], vec![]));
+}
+
+#[test]
 fn changes_of_a_job_are_bounded_too() {
     let (peer, spool) = (Peer::absent(), tempfile::tempdir().unwrap());
     let (settings, told) = settings(&peer.url(), spool.path());

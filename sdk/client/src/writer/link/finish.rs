@@ -7,6 +7,8 @@ use crate::notice::Notice;
 use crate::session::Session;
 use crate::writer::Flushed;
 
+/// A server that was there and has not been for so long is not restarting; its callers are let go.
+const RESTART_WITHIN: Duration = Duration::from_secs(15);
 /// Between tries to reach a server again while a caller waits.
 const RETRY_WITHIN: Duration = Duration::from_millis(250);
 /// Closing the session is a courtesy; everything is on the server's disk by then.
@@ -67,8 +69,8 @@ impl Link {
         }
     }
 
-    /// A connection, or a try at one, ended while callers wait: one more try at once. Where there never was a server they
-    /// are let go then.
+    /// A connection, or a try at one, ended while callers wait: one more try at once. Where there was no server
+    /// for long they are let go then.
     pub(super) fn connection_failed(&mut self, now: Instant, was_try: bool) {
         if self.flushes.is_empty() {
             return;
@@ -76,8 +78,9 @@ impl Link {
         if !was_try {
             return self.connect();
         }
-        if self.stats.connections > 0 {
-            // The server was there before and may be restarting: the caller's time is spent on quick tries.
+        let away = self.away.as_ref().map_or(Duration::ZERO, |(since, _)| now.duration_since(*since));
+        if self.stats.connections > 0 && away < RESTART_WITHIN {
+            // The caller's time is spent on quick tries.
             self.connection.hurry(now + RETRY_WITHIN);
             return;
         }
