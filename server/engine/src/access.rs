@@ -128,7 +128,7 @@ impl Engine {
         let token = format!("{ADMIN_PREFIX}{}", Digest::from_bytes(random));
         let mut writes = Writes::new();
         writes.create_admin_token(&token_hash(&token), &AdminTokenRecord { name: name.into(), created: now });
-        self.core.commit(writes).await?;
+        self.store().commit(writes).await?;
         Ok(token)
     }
 

@@ -45,7 +45,7 @@ impl Engine {
             let number = new.find_or_add(create, now)?;
             let writes = new.writes(&heads.uid);
             if !writes.is_empty() {
-                core.commit(writes).await?;
+                core.store.commit(writes).await?;
                 new.add_to_heads();
             }
             let channel = heads.lock().channels[number as usize].channel();
@@ -103,7 +103,7 @@ impl Engine {
             }
             let mut writes = Writes::new();
             writes.create_chart(&heads.uid, count as u32, &ChartRecord::from(&create));
-            core.commit(writes).await?;
+            core.store.commit(writes).await?;
             heads.lock().charts.push(create.clone());
             heads.grow();
             Ok(create)

@@ -9,7 +9,6 @@ use neptune_wire::Micros;
 use tokio::sync::watch;
 
 use crate::Refused;
-use crate::disk::Disk;
 use crate::ingest::lane::Lanes;
 use crate::patience::LastTick;
 use crate::registry::Registry;
@@ -29,7 +28,6 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) lanes: Lanes,
     pub(crate) counters: Counters,
-    pub(crate) disk: Disk,
     /// No new writes are taken.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) last_tick: LastTick,
@@ -105,7 +103,6 @@ impl Engine {
             registry,
             lanes: Lanes::new(),
             counters: Counters::default(),
-            disk: Disk::default(),
             stopping: watch::Sender::new(false),
             last_tick: LastTick::default(),
             ticking: AtomicBool::new(false),
@@ -139,7 +136,7 @@ impl Engine {
             dropped_points: now(&counters.dropped_points),
             refused_frames: now(&counters.refused_frames),
             subscriptions: now(&counters.subscriptions),
-            read_only: self.core.disk.is_full(),
+            read_only: self.core.store.disk().is_full(),
         }
     }
 
@@ -158,7 +155,10 @@ impl Engine {
         if self.core.ticking.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.core.probe_disk().await;
+        if self.store().disk().is_full() {
+            // Nobody else may be writing; whatever it answers, the disk's state is known again.
+            let _ = self.store().probe().await;
+        }
         let moved = self.core.clone().watch_patience(now).await;
         self.core.registry.forget_idle(now);
         self.core.ticking.store(false, Ordering::Release);

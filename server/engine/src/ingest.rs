@@ -230,7 +230,7 @@ impl IngestSink {
         let line_up = || lane.line_up(Entry::Frame(entry), &limits);
         let turn = open.session.take_turn(number, seq, line_up);
         self.settle_turn(&open, turn).map_err(whose)?;
-        self.connection.tell_read_only(session, &core.disk);
+        self.connection.tell_read_only(session, core.store.disk());
         Ok(())
     }
 

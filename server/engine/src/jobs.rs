@@ -108,7 +108,7 @@ impl Engine {
             let same =
                 JobRecord { revision: old.revision, ..new.clone() } == old && properties == job.properties;
             if !same {
-                core.commit(writes).await?;
+                core.store.commit(writes).await?;
                 core.registry.publish(&cell, |record, _, job| {
                     *record = new;
                     job.properties = properties;

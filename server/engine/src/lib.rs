@@ -11,7 +11,6 @@ pub mod refused;
 mod blobs;
 mod channels;
 mod control;
-mod disk;
 mod engine;
 mod envelope;
 mod heads;

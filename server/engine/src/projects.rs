@@ -39,7 +39,7 @@ impl Engine {
             let record = ProjectRecord { name: create.name, created: now, last_number: 0, jobs: 0 };
             let mut writes = Writes::new();
             writes.create_project(&create.key, &record);
-            core.commit(writes).await?;
+            core.store.commit(writes).await?;
             registry.add_project(create.key.clone(), record);
             Ok(registry.find_project(&create.key)?.project())
         };

@@ -18,6 +18,8 @@ use neptune_wire::{
     Micros, ProjectKey, SessionId,
 };
 
+use tokio::sync::watch;
+
 use crate::{Access, Engine, Grant, IngestEvent, IngestEvents, IngestSink};
 
 pub(crate) const NOW: Micros = Micros(1_000_000_000_000_000);
@@ -29,7 +31,7 @@ pub(crate) struct TroubledKv {
     pub(crate) kv: MemoryKv,
     script: Arc<Mutex<VecDeque<Trouble>>>,
     full: Arc<Mutex<bool>>,
-    dead: Arc<Mutex<bool>>,
+    dead: Arc<watch::Sender<bool>>,
 }
 
 /// What happens to one commit.
@@ -58,11 +60,13 @@ impl TroubledKv {
 
     /// The process is gone: whatever still runs of it writes nothing.
     pub(crate) fn die(&self) {
-        *self.dead.lock().unwrap() = true;
+        self.dead.send_replace(true);
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
-        *self.dead.lock().unwrap()
+    /// Waits for the end of the process.
+    pub(crate) async fn death(&self) {
+        let mut dead = self.dead.subscribe();
+        dead.wait_for(|dead| *dead).await.unwrap();
     }
 
     /// The same data for the process that comes after.
@@ -71,7 +75,7 @@ impl TroubledKv {
     }
 
     async fn dead_stop(&self) {
-        if self.is_dead() {
+        if *self.dead.borrow() {
             std::future::pending::<()>().await;
         }
     }

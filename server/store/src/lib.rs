@@ -8,6 +8,7 @@
 pub mod blob;
 pub mod control;
 pub mod data;
+pub mod disk;
 pub mod key;
 pub mod record;
 pub mod store;
@@ -16,6 +17,7 @@ pub mod writes;
 pub use blob::{BlobError, BlobRead, Blobs};
 pub use control::StoredJob;
 pub use data::{FramePage, FrameRange, JobTables, StoredSession};
+pub use disk::Disk;
 /// The cut below, for whoever opens a store over a backend.
 pub use neptune_kv as kv;
 pub use record::{

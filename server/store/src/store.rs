@@ -8,6 +8,7 @@ use bytes::Bytes;
 use neptune_kv::{Batch, CommitError, Family, Key, KeyRange, Kv, ReadError, Scan};
 use serde::{Deserialize, Serialize};
 
+use crate::disk::Disk;
 use crate::key::{StoreKey, UnknownKey};
 use crate::record::{Record, RecordError};
 use crate::writes::Writes;
@@ -27,6 +28,7 @@ pub struct Store {
     kv: Arc<dyn Kv>,
     server_key: [u8; 32],
     closed: Arc<AtomicBool>,
+    disk: Arc<Disk>,
 }
 
 /// Why a store was not opened.
@@ -130,7 +132,7 @@ impl Store {
     ///
     /// [`OpenError::Newer`] for a store of a later version, [`OpenError::Foreign`] for a database of something else.
     pub async fn open(kv: Arc<dyn Kv>, fresh_key: [u8; 32]) -> Result<Store, OpenError> {
-        let store = Store { kv, server_key: fresh_key, closed: Arc::default() };
+        let store = Store { kv, server_key: fresh_key, closed: Arc::default(), disk: Arc::default() };
         let format = match store.find::<FormatRecord>(&StoreKey::Format).await? {
             Some(format) => format,
             None => store.create().await?,
@@ -171,6 +173,11 @@ impl Store {
         &self.server_key
     }
 
+    /// Whether the disk is full.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
     /// What one commit may hold.
     pub fn limits(&self) -> neptune_kv::Limits {
         self.kv.limits()
@@ -195,7 +202,7 @@ impl Store {
         self.settle(writes.into_batch()).await
     }
 
-    /// Writes something that changes nothing: whether a store that was read-only takes writes again.
+    /// Writes something that changes nothing, to find out whether a full disk has room again.
     ///
     /// # Errors
     ///
@@ -216,7 +223,13 @@ impl Store {
             if self.closed.load(Ordering::Acquire) {
                 return Err(WriteError::Closed);
             }
-            match self.kv.commit(batch.clone()).await {
+            let answer = self.kv.commit(batch.clone()).await;
+            match &answer {
+                Ok(()) => self.disk.found(false),
+                Err(CommitError::ReadOnly) => self.disk.found(true),
+                Err(_) => {}
+            }
+            match answer {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Conflict(_)) if in_doubt && self.holds(&batch).await? => return Ok(()),
                 Err(CommitError::Conflict(_)) => return Err(WriteError::Conflict),

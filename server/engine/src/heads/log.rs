@@ -250,3 +250,6 @@ fn long_cut(open: usize, span: &[u8]) -> Option<usize> {
     // With nothing left behind the cut it is decided when more comes.
     (cut < span.len()).then_some(cut)
 }
+
+#[cfg(test)]
+mod tests;

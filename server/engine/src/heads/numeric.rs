@@ -237,3 +237,6 @@ fn copy(full: &[Arc<Block>], open: &Block, range: Range<u64>) -> LivePoints {
     }
     points
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The content of a frame, checked against its session before it lines up.
 
 use bytes::Bytes;
-use neptune_wire::frame::{Block, FRAME_BYTES, Frame, FrameError, parse};
+use neptune_wire::frame::{Block, Frame, FrameBuilder, FrameError, parse};
 use neptune_wire::{ChannelKind, ChannelName};
 
 use super::OpenSession;
@@ -11,14 +11,36 @@ use crate::heads::{Head, Inner};
 
 /// Says what becomes of a frame whose turn it is: stored, or refused with the number of points that count as dropped.
 pub(super) fn content(bytes: Bytes, open: &OpenSession) -> What {
-    let checked = match parse(&bytes) {
-        Ok(frame) => blocks(&frame, open).map_err(|why| (points_of(&frame), why)),
-        Err(damage) => Err((damaged_points(&bytes, &damage), damage.into())),
+    let damage = match parse(&bytes) {
+        Ok(frame) => match blocks(&frame, open) {
+            Ok((points, dropped, logs)) => return What::Frame { bytes, points, dropped, logs },
+            Err(why) => return refused(&frame, open, why),
+        },
+        Err(damage) => damage,
     };
-    match checked {
-        Ok((points, dropped, logs)) => What::Frame { bytes, points, dropped, logs },
-        Err((points, why)) => What::Refused { points, why },
+    match mended(&bytes, &damage).as_deref().map(parse) {
+        Some(Ok(frame)) => refused(&frame, open, damage.into()),
+        // Some points, nobody knows how many.
+        _ => What::Refused { points: 1, why: damage.into(), stand_in: None },
     }
+}
+
+/// A refused frame, and what stands in the log for it: the bytes of logs that will be missing, so that the gap they leave
+/// is not counted a second time.
+fn refused(frame: &Frame<'_>, open: &OpenSession, why: Refused) -> What {
+    let mut stand_in = FrameBuilder::new(frame.header.session, frame.header.seq);
+    let mut logs = Vec::new();
+    let inner = open.heads.lock();
+    for (number, block) in &frame.blocks {
+        let Block::Log(log) = block else { continue };
+        let Some(channel) = open.session.find_channel(*number) else { continue };
+        if let Head::Log(_) = inner.channels[channel as usize].head {
+            stand_in.push_dropped(*number, log.bytes.len() as u32);
+            logs.push(LogStep::Announced { channel, bytes: log.bytes.len() as u64 });
+        }
+    }
+    let stand_in = (!stand_in.is_empty()).then(|| (stand_in.finish().into(), logs));
+    What::Refused { points: points_of(frame).max(1), why, stand_in }
 }
 
 fn blocks(frame: &Frame<'_>, open: &OpenSession) -> Result<(u64, u64, Vec<LogStep>), Refused> {
@@ -83,12 +105,11 @@ fn points_of(frame: &Frame<'_>) -> u64 {
     frame.blocks.iter().map(|(_, block)| points(block)).sum()
 }
 
-/// What a damaged frame loses: its points if only the checksum is wrong, else 1 for "some".
-fn damaged_points(bytes: &[u8], damage: &FrameError) -> u64 {
-    let Some(body) = bytes.len().checked_sub(4).filter(|_| *damage == FrameError::Checksum) else { return 1 };
-    debug_assert!(bytes.len() <= FRAME_BYTES);
+/// A frame whose checksum alone is wrong, made right so that what it lost can be counted.
+fn mended(bytes: &[u8], damage: &FrameError) -> Option<Vec<u8>> {
+    let body = bytes.len().checked_sub(4).filter(|_| *damage == FrameError::Checksum)?;
     let mut mended = bytes.to_vec();
     let checksum = crc32fast::hash(&mended[..body]);
     mended[body..].copy_from_slice(&checksum.to_le_bytes());
-    parse(&mended).map_or(1, |frame| points_of(&frame).max(1))
+    Some(mended)
 }

@@ -6,12 +6,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use neptune_store::Disk;
 use neptune_wire::SessionId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::IngestEvent;
 use crate::Refused;
-use crate::disk::Disk;
 use crate::engine::Core;
 use crate::registry::LOCK;
 

@@ -48,6 +48,9 @@ impl Core {
         if frames.is_empty() {
             return Ok(Appended { points: 0, repeated: false });
         }
+        if self.store.disk().is_full() {
+            return Err(Refused::ReadOnly);
+        }
         let size_bytes = frames.iter().map(Bytes::len).sum::<usize>() as u32;
         let room = self.lanes.room().acquire_many_owned(size_bytes).await;
         let room = room.expect("this semaphore is never closed");
@@ -81,7 +84,7 @@ impl Core {
         }
         let writes: Writes = new.writes(&heads.uid);
         if !writes.is_empty() {
-            self.commit(writes).await?;
+            self.store.commit(writes).await?;
             new.add_to_heads();
         }
         Ok(columns)

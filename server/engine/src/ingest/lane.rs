@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use neptune_store::WriteError;
 use neptune_store::key::shard_of;
 use neptune_store::kv::Limits;
-use neptune_store::{WriteError, Writes};
 use neptune_wire::{Digest, JobUid};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
@@ -81,8 +81,8 @@ pub(crate) struct FrameEntry {
 pub(crate) enum What {
     /// All of it, as it came.
     Frame { bytes: Bytes, points: u64, dropped: u64, logs: Vec<LogStep> },
-    /// Only that its number is used up, and how many points that lost.
-    Refused { points: u64, why: Refused },
+    /// Only that its number is used up, how many points that lost, and a frame that says what of logs is missing.
+    Refused { points: u64, why: Refused, stand_in: Option<(Bytes, Vec<LogStep>)> },
 }
 
 /// What a frame does to a log, in order.
@@ -122,6 +122,18 @@ impl Entry {
             Entry::Json(json) => json.frames.iter().map(Bytes::len).sum(),
         }
     }
+
+    /// Answers a request that the disk is full; keeps a frame.
+    fn refuse_json(self) -> Option<Entry> {
+        match self {
+            Entry::Frame(_) => Some(self),
+            Entry::Json(json) => {
+                // Nobody waits for an answer any more if it cannot be sent.
+                let _ = json.stored.send(Err(Refused::ReadOnly));
+                None
+            }
+        }
+    }
 }
 
 impl Lane {
@@ -136,6 +148,17 @@ impl Lane {
         drop(queue);
         if wakes {
             self.more.notify_one();
+        }
+    }
+
+    /// Answers the requests in line that the disk is full.
+    fn refuse_json(&self) {
+        let mut queue = self.queue.lock().expect(LOCK);
+        let entries = std::mem::take(&mut queue.entries);
+        queue.entries = entries.into_iter().filter_map(Entry::refuse_json).collect();
+        queue.size_bytes = queue.entries.iter().map(Entry::size_bytes).sum();
+        if queue.entries.is_empty() {
+            queue.since = None;
         }
     }
 
@@ -204,7 +227,7 @@ impl Lanes {
             tokio::spawn(async move {
                 let ended = Ended(&core);
                 while let Some(batch) = core.lanes.lanes[at].gather(&core).await {
-                    core.commit_batch(batch).await;
+                    core.commit_batch(&core.lanes.lanes[at], batch).await;
                 }
                 drop(ended);
             });
@@ -245,45 +268,38 @@ impl Drop for Ended<'_> {
 }
 
 impl Core {
-    async fn commit_batch(self: &Arc<Self>, batch: Batch) {
-        let placed = batch.place();
-        if placed.writes.is_empty() {
-            return;
-        }
-        match self.commit_patiently(&placed.writes, &placed.connections()).await {
-            Ok(()) => placed.apply(self),
-            Err(error) => {
-                tracing::error!(%error, "frames could not be stored; their senders keep them");
-                placed.give_back(self, matches!(error, WriteError::Conflict));
-            }
-        }
-    }
-
-    /// Commits, and waits out whatever may pass.
-    async fn commit_patiently(
-        &self,
-        writes: &Writes,
-        connections: &[(&OpenSession, &Connection)],
-    ) -> Result<(), WriteError> {
+    /// Commits a batch, and waits out whatever may pass.
+    async fn commit_batch(&self, lane: &Lane, mut batch: Batch) {
         loop {
-            let error = match self.commit(writes.clone()).await {
-                Ok(()) => return Ok(()),
+            let placed = batch.place();
+            if placed.writes.is_empty() {
+                return;
+            }
+            let error = match self.store.commit(placed.writes.clone()).await {
+                Ok(()) => return placed.apply(self),
                 Err(error) => error,
             };
-            match &error {
+            let passes = match &error {
                 WriteError::ReadOnly => {
-                    for (open, connection) in connections {
-                        connection.tell_read_only(open.session.id, &self.disk);
-                    }
+                    placed.tell_read_only(self.store.disk());
+                    true
                 }
                 WriteError::Busy | WriteError::Store(_) => {
                     tracing::warn!(%error, "frames could not be stored yet; trying on");
+                    true
                 }
-                WriteError::Conflict | WriteError::Closed | WriteError::TooLarge(_) => return Err(error),
-            }
+                WriteError::Conflict | WriteError::Closed | WriteError::TooLarge(_) => false,
+            };
             // What waits is not acknowledged, so nothing is lost by not waiting for it at the end.
-            if *self.stopping.borrow() {
-                return Err(error);
+            if !passes || *self.stopping.borrow() {
+                tracing::error!(%error, "frames could not be stored; their senders keep them");
+                return placed.give_back(self, matches!(error, WriteError::Conflict));
+            }
+            batch = placed.into_batch();
+            if self.store.disk().is_full() {
+                // Frames wait for room, as their senders know; a request wants an answer.
+                batch.refuse_json();
+                lane.refuse_json();
             }
             tokio::time::sleep(RETRY).await;
         }

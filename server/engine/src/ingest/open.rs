@@ -52,7 +52,7 @@ impl Core {
         }
         let mut writes = Writes::new();
         writes.create_session(&cell.uid, &id, &SessionRecord { attempt, mark: 0 });
-        self.commit(writes).await?;
+        self.store.commit(writes).await?;
         let session = Arc::new(Session::new(id, attempt));
         heads.lock().sessions.insert(id, session.clone());
         Ok(OpenSession { cell, heads: heads.clone(), session })
@@ -64,7 +64,7 @@ impl Core {
     ///
     /// [`Refused::ReadOnly`] while the disk has no room for them.
     pub(super) async fn settled(&self, session: &Session) -> Result<u64, Refused> {
-        let (mut mark, mut full) = (session.mark.subscribe(), self.disk.follow());
+        let (mut mark, mut full) = (session.mark.subscribe(), self.store.disk().follow());
         loop {
             let stored = *mark.borrow_and_update();
             if session.last_taken() <= stored {
@@ -133,7 +133,7 @@ impl Core {
         if writes.is_empty() {
             return Ok(());
         }
-        self.commit(writes).await?;
+        self.store.commit(writes).await?;
         new.add_to_heads();
         if !bindings.channels.is_empty() {
             open.session.bind(&bindings.channels);

@@ -53,7 +53,7 @@ impl Core {
         let mut writes = Writes::new();
         writes.replace_project(&project.key, &old, &new);
         writes.create_job(&uid, &record, &spec, &create.properties);
-        self.commit(writes).await?;
+        self.store.commit(writes).await?;
         *project.record.lock().expect(crate::registry::LOCK) = new;
         let stored = StoredJob { uid, record, spec, properties: create.properties, attempts: vec![] };
         let cell = self.registry.add_job(stored, 0);

@@ -59,7 +59,7 @@ impl Core {
             (None, Some(number), Some(record)) => writes.put_attempt(&cell.uid, number, record),
             _ => {}
         }
-        self.commit(writes).await?;
+        self.store.commit(writes).await?;
         if opened.is_some() {
             cell.unheard.store(0, Ordering::Relaxed);
         }

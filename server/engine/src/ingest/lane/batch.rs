@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use neptune_store::Disk;
 use neptune_store::kv::Limits;
 use neptune_store::{AppendedRecord, DroppedRecord, SessionRecord, Writes};
 use neptune_wire::frame::parse;
@@ -35,13 +36,18 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(limits: &Limits) -> Batch {
-        Batch {
-            entries: Vec::new(),
-            sessions: HashSet::new(),
-            jobs: HashSet::new(),
-            ops_left: limits.batch_ops,
-            bytes_left: limits.batch_bytes,
-        }
+        Batch { ops_left: limits.batch_ops, bytes_left: limits.batch_bytes, ..Batch::of(Vec::new()) }
+    }
+
+    /// Entries that fit together.
+    fn of(entries: Vec<Entry>) -> Batch {
+        Batch { entries, sessions: HashSet::new(), jobs: HashSet::new(), ops_left: 0, bytes_left: 0 }
+    }
+
+    /// Answers the requests in it that the disk is full.
+    pub(super) fn refuse_json(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        self.entries = entries.into_iter().filter_map(Entry::refuse_json).collect();
     }
 
     /// Adds an entry; hands it back when it does not fit any more.
@@ -153,16 +159,17 @@ impl Placed {
             return;
         }
         let job = self.job(&open.cell, &open.heads);
-        let mut place = 0;
-        match &entry.what {
-            What::Refused { points, .. } => job.dropped += points,
-            What::Frame { bytes, dropped, logs, .. } => {
-                job.dropped += dropped;
-                logs.iter().for_each(|step| job.follow_log(&open, *step));
-                place = job.next_seq;
-                job.next_seq += 1;
-                self.writes.put_frame(&open.cell.uid, place, bytes.clone());
-            }
+        let (stored, logs, dropped) = match &entry.what {
+            What::Frame { bytes, dropped, logs, .. } => (Some(bytes), &logs[..], *dropped),
+            What::Refused { points, stand_in: Some((bytes, logs)), .. } => (Some(bytes), &logs[..], *points),
+            What::Refused { points, stand_in: None, .. } => (None, &[][..], *points),
+        };
+        job.dropped += dropped;
+        logs.iter().for_each(|step| job.follow_log(&open, *step));
+        let place = job.next_seq;
+        if let Some(bytes) = stored.cloned() {
+            job.next_seq += 1;
+            self.writes.put_frame(&open.cell.uid, place, bytes);
         }
         self.marks.insert((open.cell.uid, open.session.id), (open, entry.seq));
         self.entries.push((Entry::Frame(entry), place));
@@ -197,14 +204,18 @@ impl Placed {
         }
     }
 
-    /// One connection for each session in it.
-    pub(super) fn connections(&self) -> Vec<(&OpenSession, &Connection)> {
-        let mut seen = HashSet::new();
-        let frames = self.entries.iter().filter_map(|(entry, _)| match entry {
-            Entry::Frame(frame) => Some((&*frame.open, &*frame.connection)),
-            Entry::Json(_) => None,
-        });
-        frames.filter(|(_, connection)| seen.insert(connection.number())).collect()
+    /// Tells every sender in it that the disk is full.
+    pub(super) fn tell_read_only(&self, disk: &Disk) {
+        for (entry, _) in &self.entries {
+            if let Entry::Frame(frame) = entry {
+                frame.connection.tell_read_only(frame.open.session.id, disk);
+            }
+        }
+    }
+
+    /// The entries, to be placed again.
+    pub(super) fn into_batch(self) -> Batch {
+        Batch::of(self.entries.into_iter().map(|(entry, _)| entry).collect())
     }
 
     /// The commit is durable: heads grow, marks move, senders are told.
@@ -248,7 +259,7 @@ impl Placed {
         for (open, _) in self.marks.values() {
             open.session.give_back();
         }
-        let why = || if core.disk.is_full() { Refused::ReadOnly } else { Refused::Busy };
+        let why = || if core.store.disk().is_full() { Refused::ReadOnly } else { Refused::Busy };
         for (entry, _) in self.entries {
             match entry {
                 Entry::Frame(frame) => {
@@ -279,7 +290,10 @@ fn apply_frame(frame: FrameEntry, place: u64, core: &Core) -> Told {
             core.counters.frames.fetch_add(1, Ordering::Relaxed);
             core.counters.points.fetch_add(points, Ordering::Relaxed);
         }
-        What::Refused { why, .. } => {
+        What::Refused { why, stand_in, .. } => {
+            if let Some((bytes, _)) = stand_in {
+                apply_stored(&open.heads, place, &bytes, Some(&open.session));
+            }
             core.counters.refused_frames.fetch_add(1, Ordering::Relaxed);
             connection.tell(IngestEvent::Refused { session: open.session.id, seq, why });
         }
