@@ -10,10 +10,16 @@ use crate::face::Shared;
 use crate::failure::Failure;
 use crate::limits;
 
-/// Middleware for the routes under `/api`: a request beyond the bounds is told so at once.
+/// Paths that must answer however busy the server is: whoever asks them decides whether to end it.
+const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
+
+/// Middleware: a request beyond the bounds is told so at once.
 ///
 /// A streamed answer counts only until it begins; each kind of stream has bounds of its own.
 pub(crate) async fn bound(State(face): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if PROBES.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
     let Ok(_permit) = face.requests.try_acquire() else {
         return Failure::Crowded { limit: limits::REQUESTS_AT_ONCE }.into_response();
     };

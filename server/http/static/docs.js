@@ -8,7 +8,7 @@ const DEPTH = 4;
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
@@ -41,6 +41,12 @@ function typeOf(schema) {
   return types.map((type) => (type === "array" ? `array of ${typeOf(schema.items)}` : type)).join(" or ") || "any";
 }
 
+/** What is said of a field: by itself, by one of its variants, or by its type. */
+function aboutField(schema) {
+  const variants = schema.oneOf ?? schema.anyOf ?? [];
+  return schema.description ?? variants.find(({ description }) => description)?.description ?? resolve(schema)?.description ?? "";
+}
+
 /** The fields of a schema as a list that opens; null when there is nothing to open. */
 function fieldsOf(schema, depth = 0, seen = []) {
   const name = nameOf(schema);
@@ -58,7 +64,7 @@ function fieldsOf(schema, depth = 0, seen = []) {
       " ",
       make("span", { class: "type quiet" }, typeOf(value) + (plain.required?.includes(key) ? "" : ", optional")),
       " ",
-      make("span", {}, prose(value.description ?? resolve(value)?.description ?? "")),
+      make("span", {}, prose(aboutField(value))),
     ];
     return make("div", {}, deeper ? make("details", {}, make("summary", {}, line), deeper) : line);
   });
@@ -85,7 +91,7 @@ function parametersOf(operation) {
       "tr",
       {},
       make("td", {}, make("code", {}, parameter.name)),
-      make("td", { class: "quiet" }, `${parameter.in}${parameter.required ? "" : ", optional"}`),
+      make("td", { class: "quiet place" }, `${parameter.in}${parameter.required ? "" : ", optional"}`),
       make(
         "td",
         {},
@@ -166,8 +172,9 @@ for (const tag of api.tags) {
       "a",
       { class: "entry", href: `#${operation.operationId}` },
       make("span", { class: `method ${method}` }, method.toUpperCase()),
-      make("span", {}, operation.summary),
+      make("span", {}, operation.operationId.replaceAll("_", " ")),
     );
+    entry.title = operation.summary;
     return { entry, text: `${method} ${path} ${operation.summary}`.toLowerCase() };
   });
   const group = make("div", {}, make("h2", {}, tag.name), entries.map(({ entry }) => entry));

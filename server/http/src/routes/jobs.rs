@@ -38,10 +38,7 @@ pub(crate) async fn create_job(
     Json(create): Json<CreateJob>,
 ) -> Result<(StatusCode, Answer<Job>), Failure> {
     let mut fresh = [0; 16];
-    getrandom::fill(&mut fresh).map_err(|error| {
-        tracing::error!(%error, "no randomness for a job's uid");
-        Failure::Internal { request: "without a uid".into() }
-    })?;
+    getrandom::fill(&mut fresh).expect("the system's randomness does not fail once it has begun");
     let job = face.engine.create_job(&grant, create, JobUid::from_bytes(fresh), now()).await?;
     Ok((StatusCode::CREATED, Answer(job)))
 }

@@ -115,3 +115,40 @@ async fn subscriptions_are_bounded() {
     let answer = subscribe(&mut socket, 5_000, json!({"topic": "job", "job": "TRIG-1"})).await;
     assert_eq!(answer["problem"]["code"], "too-large");
 }
+
+/// Much more than the buffers of both ends hold waits for a reader that does not read; the server keeps none of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_is_told_to_read_again() {
+    const POINTS: u64 = 10_000;
+    let served = Served::new().await;
+    let world = served.world();
+    world.with_running_job().await;
+    append(&world, "first", json!({"loss": [[0, 0, 0]]})).await;
+    let mut socket = Socket::connect(&served, "/api/v1/live").await;
+    subscribe(&mut socket, 1, json!({"topic": "channels", "job": "TRIG-1", "channels": ["loss"]})).await;
+
+    let mut sent = 1;
+    for round in 0..60 {
+        let points: Vec<_> = (sent..sent + POINTS).map(|step| json!([step, 0.5, 1])).collect();
+        append(&world, &format!("k{round}"), json!({"loss": points})).await;
+        sent += POINTS;
+    }
+    // What comes is without a hole until it says where the hole begins.
+    let mut next = 1;
+    let from = loop {
+        match socket.hear().await {
+            Heard::Binary(bytes) => {
+                let table = columns::decode(&bytes).unwrap().remove(0);
+                assert_eq!(table.meta["index"], json!(next));
+                next += table.rows() as u64;
+            }
+            Heard::Json(message) => {
+                assert_eq!((&message["type"], &message["channel"]), (&json!("reread"), &json!("loss")));
+                break message["from"].as_u64().unwrap();
+            }
+            Heard::Closed(code) => panic!("closed with {code}"),
+        }
+    };
+    assert_eq!(from, next);
+    assert!(from < sent);
+}
