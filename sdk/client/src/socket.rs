@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Response, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -166,8 +167,18 @@ async fn open(access: &Access, path: &str) -> Result<WebSocket, RestError> {
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(refusal(&access.url, &response)),
-        Err(error @ (Error::Io(_) | Error::ConnectionClosed)) => Err(unreachable(innermost(&error))),
+        Err(error) if is_cut(&error) => Err(unreachable(innermost(&error))),
         Err(error) => Err(RestError::Protocol { url: access.url.clone(), why: innermost(&error) }),
+    }
+}
+
+/// Whether an error says that the peer is gone, as one that was killed is, and nothing about how it speaks.
+fn is_cut(error: &Error) -> bool {
+    use ProtocolError::{HandshakeIncomplete, ResetWithoutClosingHandshake};
+    match error {
+        Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => true,
+        Error::Protocol(error) => matches!(error, ResetWithoutClosingHandshake | HandshakeIncomplete),
+        _ => false,
     }
 }
 
@@ -254,10 +265,8 @@ async fn hear_all(
                     format!("connection closed: {} {}", u16::from(frame.code), frame.reason)
                 }))
             }
-            Some(Err(error @ (Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_)))) => {
-                Err(RestError::Protocol { url: url.clone(), why: innermost(&error) })
-            }
-            Some(Err(error)) => unreachable(innermost(&error)),
+            Some(Err(error)) if is_cut(&error) => unreachable(innermost(&error)),
+            Some(Err(error)) => Err(RestError::Protocol { url: url.clone(), why: innermost(&error) }),
             None => unreachable("connection closed".into()),
         };
         let last = down.is_err();
@@ -285,6 +294,20 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<Option<T>, String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_killed_server_is_away_and_no_stranger() {
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for cut in [
+            Error::Io(reset),
+            Error::ConnectionClosed,
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+            Error::Protocol(ProtocolError::HandshakeIncomplete),
+        ] {
+            assert!(is_cut(&cut), "{cut}");
+        }
+        assert!(!is_cut(&Error::Protocol(ProtocolError::UnmaskedFrameFromClient)));
+    }
 
     #[test]
     fn newer_messages_are_passed_over_and_garbage_is_not() {
