@@ -7,9 +7,12 @@
 //! - **untyped** (2.x): a map of names to values, or none at all. The command line after `--` belongs to the program and
 //!   reaches it unchanged; where it says `--name value` of a declared name, that is the param's value too.
 //!
+//!   An argument marked with `%` becomes a param of its own (`params/marks.rs`).
+//!
 //! `-p NAME:VALUE[:DESCRIPTION]` sets a param in both forms. Reading the command line is in `params/command_line.rs`.
 
 mod command_line;
+mod marks;
 mod value;
 
 use std::path::PathBuf;
@@ -18,6 +21,7 @@ use neptune_wire::{ParamName, ParamValue};
 
 pub use command_line::{Given, ParamsError, Resolved, resolve};
 pub(crate) use value::ParamValueText;
+use value::is_grid;
 pub use value::{Kind, parse_boolean};
 
 /// The params a job file declares.

@@ -16,8 +16,8 @@ use crate::attempt::Outcome;
 
 /// How long the last data may take while the server takes it.
 const FLUSH_WITHIN: Duration = Duration::from_secs(60);
-/// How long the server may take to record the end.
-const FORGET_WITHIN: Duration = Duration::from_secs(10);
+/// How long a server that took all data may take to record the end, and one that did not.
+const FORGET_WITHIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
 /// How long what the program itself spooled may take.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,8 @@ pub(super) fn finish(
     beat(&control, &mut holding, Phase::Ended);
     tell(News::Finishing);
     let flushed = writer.close(FLUSH_WITHIN);
-    let forgotten = control.as_ref().is_some_and(|control| control.wait_forgotten(FORGET_WITHIN));
+    let within = if flushed.all_acked { FORGET_WITHIN.0 } else { FORGET_WITHIN.1 };
+    let forgotten = control.as_ref().is_some_and(|control| control.wait_forgotten(within));
     drop(control);
     let Some(folder) = folder else { return (id, exit) };
     let path = folder.path().to_path_buf();

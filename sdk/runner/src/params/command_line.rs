@@ -6,6 +6,7 @@ use std::fmt;
 use neptune_wire::job::Param;
 use neptune_wire::{ParamName, ParamValue};
 
+use super::marks::Mark;
 use super::{Definition, Form, Kind, ParamValueText, Parameters};
 use crate::nearest::{hint, nearest};
 
@@ -47,21 +48,24 @@ impl std::error::Error for ParamsError {}
 ///
 /// [`ParamsError`] with all of: a wrong type, an unknown name, a required param without value, a name twice, a grid.
 pub fn resolve(parameters: Option<&Parameters>, given: &Given) -> Result<Resolved, ParamsError> {
-    let mut resolver = Resolver { parameters, values: HashMap::new(), faults: Vec::new(), notes: Vec::new() };
+    let mut resolver = Resolver {
+        parameters,
+        values: HashMap::new(),
+        added: Vec::new(),
+        faults: Vec::new(),
+        notes: Vec::new(),
+    };
+    resolver.read_dash_p(&given.parameters);
     let arguments = match parameters.map(|parameters| parameters.form) {
         Some(Form::Typed) => {
             resolver.read_typed(&given.arguments);
             Vec::new()
         }
-        Some(Form::Untyped) | None => {
-            resolver.read_along(&given.arguments);
-            given.arguments.clone()
-        }
+        Some(Form::Untyped) | None => resolver.read_along(&given.arguments),
     };
-    let added = resolver.read_dash_p(&given.parameters);
     let mut params: Vec<Param> =
         resolver.definitions().iter().filter_map(|definition| resolver.param(definition)).collect();
-    params.extend(added);
+    params.append(&mut resolver.added);
     if resolver.faults.is_empty() {
         Ok(Resolved { params, arguments, notes: resolver.notes })
     } else {
@@ -73,6 +77,8 @@ struct Resolver<'a> {
     parameters: Option<&'a Parameters>,
     /// What the command line says of declared params; an error when it was refused.
     values: HashMap<ParamName, GivenValue>,
+    /// Params that only the command line knows.
+    added: Vec<Param>,
     faults: Vec<String>,
     notes: Vec<String>,
 }
@@ -148,39 +154,90 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// The untyped form: the arguments are the program's; values of declared names are recorded too.
-    fn read_along(&mut self, arguments: &[String]) {
-        for (index, argument) in arguments.iter().enumerate() {
-            let (flag, inline) = match argument.split_once('=') {
-                Some((flag, value)) if argument.starts_with("--") => (flag, Some(value)),
-                _ => (argument.as_str(), None),
-            };
-            if is_marked_grid(inline.unwrap_or(argument)) {
-                self.faults.push(format!(
-                    "{argument:?} is a parameter grid, which this version does not run; give one value"
-                ));
-                continue;
+    /// The untyped form: the arguments are the program's. Values of declared names are recorded, marks are obeyed; answers
+    /// the arguments without the marks.
+    fn read_along(&mut self, arguments: &[String]) -> Vec<String> {
+        let mut before = None;
+        arguments.iter().map(|argument| self.read_one(argument, &mut before)).collect()
+    }
+
+    /// One argument; `before` is the flag whose value it may be.
+    fn read_one<'b>(&mut self, argument: &'b str, before: &mut Option<&'b str>) -> String {
+        let (flag, value) = match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => (Some(flag), value),
+            _ if is_flag(argument) => {
+                self.note_slip(argument);
+                *before = Some(argument);
+                return argument.into();
             }
-            let Some(name) = flag.strip_prefix("--").filter(|name| !name.is_empty()) else { continue };
-            let text = inline.or(arguments.get(index + 1).map(String::as_str).filter(|next| !is_flag(next)));
-            match (self.find(name), text) {
-                (Some(_), Some(text)) if is_marked_grid(text) => {}
-                (Some(definition), Some(text)) => self.give(definition, flag, (text, false)),
-                (Some(_), None) => {}
-                (None, _) => {
-                    if let Some(near) = nearest(name, self.names()) {
-                        self.notes.push(format!(
-                            "--{name} goes to the program; it is not the parameter --{near}, which keeps its value"
-                        ));
-                    }
+            _ => (None, argument),
+        };
+        let name = flag.or(before.take()).map(|flag| flag.trim_start_matches('-'));
+        let value = match Mark::read(value) {
+            None => {
+                if let Some((name, definition)) = name.and_then(|name| Some((name, self.find(name)?))) {
+                    self.give(definition, &format!("--{name}"), (value, false));
                 }
+                value.to_string()
             }
+            Some(Mark::Plain(text)) => text.to_string(),
+            Some(Mark::Grid) => {
+                let text = "is a parameter grid, which this version does not run; give one value";
+                self.faults.push(format!("{argument:?} {text}"));
+                String::new()
+            }
+            Some(Mark::Param { value, name: own }) => self.take_mark(argument, own.or(name), value),
+        };
+        match flag {
+            Some(flag) => format!("{flag}={value}"),
+            None => value,
         }
     }
 
-    /// Each `-p NAME:VALUE[:DESCRIPTION]`; answers the params that are not declared in the file.
-    fn read_dash_p(&mut self, parameters: &[String]) -> Vec<Param> {
-        let mut added: Vec<Param> = Vec::new();
+    /// A marked argument becomes a param; answers what the program gets in its place.
+    fn take_mark(&mut self, argument: &str, name: Option<&str>, value: &str) -> String {
+        let Some(name) = name else {
+            self.faults.push(format!("{argument:?}: name the parameter, as {argument}:NAME"));
+            return String::new();
+        };
+        if let Some(set) = self.value_of(name) {
+            if !value.is_empty() {
+                self.notes
+                    .push(format!("parameter {name} keeps the value {set} that is set for it, not {value}"));
+            }
+            return set;
+        }
+        if value.is_empty() {
+            self.faults
+                .push(format!("{argument:?}: parameter {name:?} has no value; give it here or with -p"));
+        } else if let Some(definition) = self.find(name) {
+            self.give(definition, &format!("{argument:?}"), (value, false));
+        } else {
+            self.add(&format!("{argument:?}"), name, (value, false), None);
+        }
+        value.to_string()
+    }
+
+    /// The value that a param has so far, by `-p` or the file.
+    fn value_of(&self, name: &str) -> Option<String> {
+        let given = |name: &ParamName| self.values.get(name).and_then(|given| given.value.as_ref());
+        let declared = self.find(name).and_then(|d| given(&d.name).or(d.default.as_ref()));
+        let added = || self.added.iter().find(|param| param.name.as_str() == name).map(|param| &param.value);
+        declared.or_else(added).map(ToString::to_string)
+    }
+
+    /// A flag of the program that looks like a declared name with a slip in it.
+    fn note_slip(&mut self, flag: &str) {
+        let name = flag.trim_start_matches('-');
+        if let (None, Some(near)) = (self.find(name), nearest(name, self.names())) {
+            let text =
+                format!("goes to the program; it is not the parameter --{near}, which keeps its value");
+            self.notes.push(format!("{flag} {text}"));
+        }
+    }
+
+    /// Each `-p NAME:VALUE[:DESCRIPTION]`.
+    fn read_dash_p(&mut self, parameters: &[String]) {
         let mut seen = Vec::new();
         for text in parameters {
             let Some((name, value, description)) = split_dash_p(text) else {
@@ -206,20 +263,23 @@ impl<'a> Resolver<'a> {
                 self.unknown(&format!("-p {name}"), &name);
                 continue;
             }
-            let value = ParamValueText { text: &value, quoted }.guess();
-            match (ParamName::new(&name), value) {
-                (Ok(name), Ok(value)) => added.push(Param {
-                    name,
-                    value,
-                    description: description.unwrap_or_default(),
-                    required: false,
-                    default: None,
-                }),
-                (Err(error), _) => self.faults.push(format!("-p {text}: {error}")),
-                (_, Err(error)) => self.faults.push(format!("-p {text}: {error}")),
-            }
+            self.add(&format!("-p {text}"), &name, (&value, quoted), description);
         }
-        added
+    }
+
+    /// A param that no file declares.
+    fn add(&mut self, place: &str, name: &str, (text, quoted): (&str, bool), description: Option<String>) {
+        let value = ParamValueText { text, quoted }.guess();
+        match ParamName::new(name).map_err(|error| error.to_string()).and_then(|name| Ok((name, value?))) {
+            Ok((name, value)) => self.added.push(Param {
+                name,
+                value,
+                description: description.unwrap_or_default(),
+                required: false,
+                default: None,
+            }),
+            Err(error) => self.faults.push(format!("{place}: {error}")),
+        }
     }
 
     fn give(&mut self, definition: &Definition, flag: &str, (text, quoted): (&str, bool)) {
@@ -307,10 +367,6 @@ fn example(kind: Option<Kind>) -> &'static str {
 /// Whether an argument is a flag and not a value; negative numbers are values.
 fn is_flag(argument: &str) -> bool {
     argument.starts_with('-') && argument.parse::<f64>().is_err() && argument.len() > 1
-}
-
-fn is_marked_grid(text: &str) -> bool {
-    text.starts_with("%(") || text.starts_with("%[")
 }
 
 /// Splits `NAME:VALUE[:DESCRIPTION]`; a value in quotes may hold colons.
