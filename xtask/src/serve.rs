@@ -8,12 +8,12 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context as _, Result};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::place::Place;
 use crate::server::{self, POLL, Server};
@@ -21,6 +21,8 @@ use crate::{setup, step};
 
 /// The example of the first start; it needs nothing but our own module.
 const EXAMPLE: &str = "examples/sine-cosine";
+/// Where `neptune` looks for a server unless it is told.
+const DEFAULT_URL: &str = "http://127.0.0.1:8420";
 /// `neptune run` gives the program some seconds to end by itself.
 const EXAMPLE_STOPS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -61,10 +63,9 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<()> {
     step::say(&format!("- everything is built and installed ({})", step::seconds(started.elapsed())));
 
     let is_fresh = fs::read_dir(&options.data).map_or(true, |mut entries| entries.next().is_none());
-    let signals = listen_for_signals()?;
+    note_signals()?;
     let mut server = Server::start(place, "serve", &options.data, &options.server)?;
-    let interrupted = || signals.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout);
-    let Some(url) = server.wait_until_ready(interrupted)? else { return server.stop() };
+    let Some(url) = server.wait_until_ready(|| stop_signal().is_some())? else { return server.stop() };
     greet(place, options, &url, server.log());
 
     let mut example = None;
@@ -79,13 +80,9 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<()> {
         {
             example = None;
         }
-        match signals.recv_timeout(POLL) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(signal) => {
-                step::say(&format!("\n- {signal}: stopping"));
-                break;
-            }
-            Err(error) => return Err(error.into()),
+        if let Some(signal) = stop_signal() {
+            step::say(&format!("\n- {signal}: stopping"));
+            break;
         }
     }
     if let Some(job) = example {
@@ -101,6 +98,9 @@ fn greet(place: &Place, options: &Options, url: &str, log: &Path) {
     step::say(&format!("  data    {}", options.data.display()));
     step::say(&format!("  log     {}", log.display()));
     step::say(&format!("  yours   source {}/bin/activate", place.venv().display()));
+    if url.trim_end_matches('/') != DEFAULT_URL {
+        step::say(&format!("          export NEPTUNE_URL={url}"));
+    }
     step::say(&format!("          cd {}", place.root.join(EXAMPLE).display()));
     step::say("          neptune run main.py --config config.yaml -- --amplitude 5\n");
 }
@@ -154,22 +154,28 @@ pub(crate) fn in_venv(place: &Place, mut command: Command) -> Command {
     command
 }
 
-/// Turns Ctrl-C and SIGTERM into messages. Must be called before any other thread starts: threads inherit the mask.
-fn listen_for_signals() -> Result<Receiver<Signal>> {
-    let mut wanted = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        wanted.add(signal);
+/// The signal that asked us to stop, or 0.
+static STOP_SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// Lets Ctrl-C and SIGTERM be noted instead of ending this program.
+///
+/// By handlers, not by a mask: children inherit a mask, and a server that blocks SIGTERM cannot be asked to stop.
+fn note_signals() -> Result<()> {
+    extern "C" fn note(signal: i32) {
+        STOP_SIGNAL.store(signal, Ordering::Relaxed);
     }
-    wanted.thread_block()?;
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        while let Ok(signal) = wanted.wait() {
-            if sender.send(signal).is_err() {
-                break;
-            }
-        }
-    });
-    Ok(receiver)
+    let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: the handler only stores into an atomic, which a signal handler may do.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// Waits a little; answers the signal that asked us to stop, if one came.
+fn stop_signal() -> Option<Signal> {
+    thread::sleep(POLL);
+    Signal::try_from(STOP_SIGNAL.load(Ordering::Relaxed)).ok()
 }
 
 #[cfg(test)]
