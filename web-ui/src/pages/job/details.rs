@@ -78,7 +78,7 @@ fn params(params: &[Param]) -> Html {
         }
     };
     html! {
-        <div class="wide-scroll">
+        <div class="wide-scroll" tabindex="0" role="region" aria-label="Parameters">
             <table class="plain" data-testid="params">
                 <thead><tr>
                     { for ["Name", "Value", "Type", "Default", "About"].map(|title| html! { <th scope="col">{ title }</th> }) }

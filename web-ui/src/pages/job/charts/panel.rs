@@ -338,7 +338,7 @@ impl Panel {
         }
         if self.tracks.is_loading() || (!self.near && self.tracks.known() == 0) {
             let now = self.near.then_some("chart-loading-now");
-            return html! { <div class={classes!("chart-over", "chart-loading", now)} aria-label="loading" /> };
+            return html! { <div class={classes!("chart-over", "chart-loading", now)} role="img" aria-label="loading" /> };
         }
         let empty = self.tracks.shown().iter().all(|span| span.buckets().is_empty());
         match (empty, self.zoom) {

@@ -7,6 +7,9 @@ use crate::chart::track::Ask;
 use crate::net::api::{Api, Failure};
 use crate::state::address::encode_segment;
 
+/// Series of one request: their names together stay far below the longest address that servers take.
+const SERIES: usize = 20;
+
 /// One series' wish.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wanted {
@@ -36,8 +39,11 @@ pub(in crate::pages::job::charts) struct Answer {
 pub(super) fn together(job: &JobId, wanted: Vec<Wanted>, buckets: usize) -> Vec<Question> {
     let mut questions: Vec<Question> = Vec::new();
     for Wanted { channel, part, ask } in wanted {
-        match questions.iter_mut().find(|question| question.part == part && question.ask == ask) {
-            Some(question) if question.channels.contains(&channel) => {}
+        let same = |question: &&mut Question| question.part == part && question.ask == ask;
+        if questions.iter_mut().filter(same).any(|question| question.channels.contains(&channel)) {
+            continue;
+        }
+        match questions.iter_mut().filter(same).find(|question| question.channels.len() < SERIES) {
             Some(question) => question.channels.push(channel),
             None => questions.push(Question { channels: vec![channel], part, ask, path: String::new() }),
         }
