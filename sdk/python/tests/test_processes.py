@@ -115,6 +115,9 @@ def test_how_the_program_ended_is_kept(program: Any, end: str, status: int) -> N
     assert job["create"]["name"] == "program.py"
     assert job["create"]["project"] == "SANDBOX"
     assert job["create"]["command"][-1].endswith("program.py")
+    facts = job["create"]["environment"]
+    assert set(facts) == {"cpus", "folder", "interpreter", "neptune", "os", "python"}
+    assert facts["interpreter"] == sys.executable
 
 
 def test_an_interrupted_program_is_an_aborted_job(program: Any) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from deepsense.neptune._native import JobInternal
+from deepsense.neptune._native import JobInternal, __version__
 from deepsense.neptune.job import Job
 from deepsense.neptune.params import ContextParams, OfflineContextParams, program_file, take_command_line
 
@@ -60,7 +60,7 @@ def give_offline(
 
 
 def _join_job() -> Job:
-    core = JobInternal(_name(), _command(), {"python": sys.version.split()[0], "platform": sys.platform})
+    core = JobInternal(_name(), _command(), _environment())
     if not core.is_offline:
         job = Job(core, ContextParams(dict(core.params)))
     else:
@@ -78,6 +78,19 @@ def _name() -> str:
 
 def _command() -> list[str]:
     return list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
+
+
+def _environment() -> dict[str, str]:
+    """What `neptune run` records too, under the same names."""
+    system = os.uname()
+    return {
+        "cpus": str(os.cpu_count()),
+        "folder": os.getcwd(),
+        "interpreter": sys.executable,
+        "neptune": __version__,
+        "os": f"{system.sysname} {system.release} {system.machine}",
+        "python": sys.version.split()[0],
+    }
 
 
 # The end
