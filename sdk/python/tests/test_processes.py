@@ -296,6 +296,13 @@ def test_a_log_that_cannot_be_written_is_said_and_that_is_all(program: Any) -> N
     assert waiting(program.folder).points["a"] == numbers(1)
 
 
+def test_a_deleted_folder_is_no_reason_to_fail(program: Any) -> None:
+    start = "import os\nos.mkdir('gone')\nos.chdir('gone')\nos.rmdir('../gone')\n"
+    ended = program(start + START + "a.send(0, 0)\n")
+    assert "offline_job.log is not written" in ended.err
+    assert waiting(program.folder).points["a"] == numbers(1)
+
+
 def test_a_spool_that_cannot_be_written_is_replaced(program: Any) -> None:
     (program.folder / "file").write_text("")
     bad = str(program.folder / "file" / "spool")

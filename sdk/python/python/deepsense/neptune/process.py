@@ -83,9 +83,13 @@ def _command() -> list[str]:
 def _environment() -> dict[str, str]:
     """What `neptune run` records too, under the same names."""
     system = os.uname()
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = ""  # deleted, or not ours to read
     return {
         "cpus": str(os.cpu_count()),
-        "folder": os.getcwd(),
+        "folder": folder,
         "interpreter": sys.executable,
         "neptune": __version__,
         "os": f"{system.sysname} {system.release} {system.machine}",
