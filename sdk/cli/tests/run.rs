@@ -245,6 +245,20 @@ fn a_program_runs_without_a_server_and_its_job_waits() {
 }
 
 #[test]
+fn a_program_never_sees_its_users_token() {
+    let place = Place::new(&[(
+        "main.py",
+        "import os\nprint({k: v for k, v in os.environ.items() if 'secret' in v})",
+    )]);
+    for offline in [&["run", "--offline"][..], &["run"]] {
+        let output = place.command(offline).env("NEPTUNE_TOKEN", "secret").output().unwrap();
+        assert_eq!(stdout(&output), "{}\n", "{}", stderr(&output));
+    }
+    let kept = Command::new("grep").args(["-r", "secret"]).arg(place.spool()).output().unwrap();
+    assert!(!stdout(&kept).contains("job.json"), "no token is kept on disk: {}", stdout(&kept));
+}
+
+#[test]
 fn arguments_of_a_program_without_declared_params_reach_it() {
     let place = Place::new(&[("main.py", "import sys\nprint(sys.argv)")]);
     let output =

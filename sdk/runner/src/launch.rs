@@ -16,7 +16,7 @@ use neptune_client::control::{Control, ControlEvent, ControlSettings};
 use neptune_client::folder::JobFolder;
 use neptune_client::rest::{Access, RestError};
 use neptune_client::writer::{Writer, WriterSettings, now};
-use neptune_client::{Environment, Notices};
+use neptune_client::{Environment, Notices, environment};
 use neptune_wire::control::{Holding, Phase};
 use neptune_wire::job::Exit;
 use neptune_wire::{AttemptNumber, JobId, JobUid};
@@ -30,6 +30,10 @@ use register::Registration;
 
 /// Directory of the copy that a job runs in; the program reads it as `ctx.storage_url`.
 pub const STORAGE_URL: &str = "NEPTUNE_STORAGE_URL";
+
+/// Variables that mean one thing to a runner and another to a program.
+const OF_THE_RUNNER: [&str; 5] =
+    [environment::URL, environment::TOKEN, environment::ATTEMPT, environment::JOB_FILE, STORAGE_URL];
 
 /// Where a job is registered, and how.
 #[derive(Debug, Clone)]
@@ -192,6 +196,10 @@ impl Job {
         tell: &mut dyn FnMut(News),
     ) -> Outcome {
         let mut command = plan.program.command(&self.place);
+        // What the runner itself was told is not the program's: above all not its user's token.
+        for name in OF_THE_RUNNER {
+            command.env_remove(name);
+        }
         command.envs(self.environment.variables());
         if self.in_copy {
             command.env(STORAGE_URL, &self.place);

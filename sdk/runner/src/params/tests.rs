@@ -233,7 +233,10 @@ fn without_a_job_file_everything_goes_to_the_program() {
 
 #[test]
 fn marked_arguments_are_parameters_too() {
-    untyped(&["--lr", "%0.5", "--drop=%0.1:dropout", "%vgg:arch2", "--p", "%%"], &["data:x"], expect![[r#"
+    untyped(
+        &["--lr", "%0.5", "--drop=%0.1:dropout", "%vgg:arch2", "--p", "%%"],
+        &["data:x"],
+        expect![[r#"
         lr: a double = 0.1
         epochs: an int = 10
         arch: a string = resnet
@@ -241,19 +244,29 @@ fn marked_arguments_are_parameters_too() {
         dropout: a double = 0.1
         arch2: a string = vgg
         argv ["--lr", "0.1", "--drop=0.1", "vgg", "--p", "%"]
-        parameter lr keeps the value 0.1 that is set for it, not 0.5"#]]);
-    untyped(&["--lr", "%", "--data", "%", "--n", "%:seed"], &["data:x", "seed:7"], expect![[r#"
+        parameter lr keeps the value 0.1 that is set for it, not 0.5"#]],
+    );
+    untyped(
+        &["--lr", "%", "--data", "%", "--n", "%:seed"],
+        &["data:x", "seed:7"],
+        expect![[r#"
         lr: a double = 0.1
         epochs: an int = 10
         arch: a string = resnet
         data: a string = x
         seed: an int = 7
-        argv ["--lr", "0.1", "--data", "x", "--n", "7"]"#]]);
-    untyped(&["%5", "--new", "%", "--g", "%(1, 2, 1)"], &["data:x"], expect![[r#"
+        argv ["--lr", "0.1", "--data", "x", "--n", "7"]"#]],
+    );
+    untyped(
+        &["%5", "--new", "%", "--g", "%(1, 2, 1)"],
+        &["data:x"],
+        expect![[r#"
         "%5": name the parameter, as %5:NAME
         "%": parameter "new" has no value; give it here or with -p
-        "%(1, 2, 1)" is a parameter grid, which this version does not run; give one value"#]]);
+        "%(1, 2, 1)" is a parameter grid, which this version does not run; give one value"#]],
+    );
     expect![[r#"
         lr: a double = 0.5
-        argv ["--lr", "0.5"]"#]].assert_eq(&show("", &["--lr", "%0.5"], &[]));
+        argv ["--lr", "0.5"]"#]]
+    .assert_eq(&show("", &["--lr", "%0.5"], &[]));
 }
