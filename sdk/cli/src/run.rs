@@ -138,6 +138,7 @@ fn try_run(args: RunArgs, global: &Global) -> Result<Launched, CliError> {
         given,
         surroundings: Surroundings::of_process(&folder),
         snapshot_limit_bytes: args.snapshot_limit.unwrap_or(SIZE_LIMIT_BYTES),
+        spool_root: spool_root(),
     })
     .map_err(CliError::usage)?;
     plan.notes.iter().for_each(say);

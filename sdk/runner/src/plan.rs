@@ -25,6 +25,8 @@ pub struct PlanSettings {
     pub surroundings: Surroundings,
     /// Most bytes of a snapshot.
     pub snapshot_limit_bytes: u64,
+    /// Where job folders wait; never part of a snapshot.
+    pub spool_root: PathBuf,
 }
 
 /// A job that can be registered and run.
@@ -104,7 +106,11 @@ impl Plan {
         let rules = Rules {
             exclude: config.exclude.clone(),
             only: only(&config, &program),
-            outside: storage.iter().cloned().collect(),
+            outside: storage
+                .iter()
+                .chain([&settings.spool_root])
+                .map(|folder| resolved_path(folder))
+                .collect(),
             size_limit_bytes: settings.snapshot_limit_bytes,
         };
         let tree = Tree::scan(&folder, &rules)?;
@@ -154,6 +160,11 @@ impl Plan {
             created_micros: None,
         }
     }
+}
+
+/// A folder as a walk of its parents meets it; one that is not there yet is met by nobody.
+fn resolved_path(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.into())
 }
 
 /// The main file and the arguments that come with it: the command line's, else `executable`, else `command` (2.x).

@@ -4,7 +4,7 @@
 //! [`Tree::upload`] sends what the server does not have. A file that changes in between is hashed again, so the manifest
 //! always names bytes that exist.
 //!
-//! What is left out: [`NEVER_IN`], Python environments, the lines of [`IGNORE_FILE`] and `exclude`, each in the syntax of
+//! What is left out: [`NEVER_IN`], Python environments, a server's data, the lines of [`IGNORE_FILE`] and `exclude`, each in the syntax of
 //! `.gitignore`, the later ones over the earlier, so `!data/small.csv` takes back in.
 
 mod copy;

@@ -62,7 +62,10 @@ fn walk(root: &Path, rules: &Rules) -> Result<Found, SnapshotError> {
         // The root is walked whatever the rules say, and is no environment even if it lies in one.
         path == top
             || !(ignored.matched(path, folder).is_ignore()
-                || folder && (outside.iter().any(|outside| path == outside) || is_environment(path)))
+                || folder
+                    && (outside.iter().any(|outside| path == outside)
+                        || is_environment(path)
+                        || is_server_data(path)))
     });
     let mut found = Found { files: Vec::new(), folders: Vec::new(), notes: Vec::new() };
     let mut unreadable = Vec::new();
@@ -161,6 +164,11 @@ fn ignored(root: &Path, rules: &Rules) -> Result<Gitignore, SnapshotError> {
 /// Whether a folder is an installed environment (venv, conda): it can be made again from its list of packages.
 fn is_environment(folder: &Path) -> bool {
     folder.join("pyvenv.cfg").is_file() || folder.join("conda-meta").is_dir()
+}
+
+/// Whether a folder is the data of a `neptune-server`, which may well run in the folder that people work in.
+fn is_server_data(folder: &Path) -> bool {
+    folder.join("db/CURRENT").is_file() && folder.join("blobs").is_dir()
 }
 
 fn path_of_error(error: &ignore::Error) -> Option<PathBuf> {

@@ -52,6 +52,8 @@ fn source_is_in_and_what_never_is_source_is_out() {
         "neptune.log",
         "offline_job.log",
         "neptune-data/LOCK",
+        "server data/db/CURRENT",
+        "server data/blobs/ab/cd",
         "node_modules/x/index.js",
     ];
     check(&files, &rules(), expect![[".gitignore .hidden lib/a.py main.py"]]);
