@@ -168,3 +168,6 @@ pub(crate) fn attempt_token(
 fn token_hash(token: &str) -> Digest {
     Digest::from_bytes(*blake3::hash(token.as_bytes()).as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

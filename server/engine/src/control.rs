@@ -170,3 +170,6 @@ fn kill(attempt: AttemptRef) -> Abort {
         reason: "superseded by a newer attempt".into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

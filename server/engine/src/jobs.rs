@@ -231,3 +231,6 @@ impl Engine {
         self.core.finish(ended).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ impl Drop for Subscription {
         self.engine.core.counters.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,3 +233,6 @@ fn envelope_from_buckets(job: JobId, channel: ChannelName, mark: u64, buckets: &
         mark,
     }
 }
+
+#[cfg(test)]
+mod tests;
