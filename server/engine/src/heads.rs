@@ -31,7 +31,7 @@ use crate::Refused;
 use crate::registry::LOCK;
 
 /// Frames of this session were made by the server from JSON; their channel numbers are the job's own.
-pub(crate) const DIRECT: SessionId = SessionId::from_bytes([0; 16]);
+pub(crate) const DIRECT: SessionId = neptune_store::DIRECT_SESSION;
 /// The attempt of direct frames; no log is in them.
 const NO_ATTEMPT: AttemptNumber = AttemptNumber(0);
 

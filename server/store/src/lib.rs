@@ -1,11 +1,12 @@
 //! Tables, keys, encodings, frame log and blobs over ordered bytes: speaks nouns, stores bytes.
 //!
 //! [`key`] says where everything lies, [`record`] what the bytes are, [`Writes`] what may change together; [`Store`] opens,
-//! reads and commits. Bytes of blobs lie beside it ([`blob`]).
+//! reads and commits. Bytes of blobs lie beside it ([`blob`]). [`check`] tells what is damaged.
 //!
 //! Does not know HTTP, permissions, rules, or which backend it runs on.
 
 pub mod blob;
+pub mod check;
 pub mod control;
 pub mod data;
 pub mod disk;
@@ -15,6 +16,7 @@ pub mod store;
 pub mod writes;
 
 pub use blob::{BlobError, BlobRead, Blobs};
+pub use check::{Checked, Damage};
 pub use control::StoredJob;
 pub use data::{FramePage, FrameRange, JobTables, StoredSession};
 pub use disk::Disk;
@@ -22,8 +24,8 @@ pub use disk::Disk;
 pub use neptune_kv as kv;
 pub use record::{
     AbortRecord, AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChartRecord,
-    DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError, SessionRecord, StatusRecord,
-    TokenRecord,
+    DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError, SessionRecord,
+    StatusRecord, TokenRecord,
 };
 pub use store::{FORMAT, OpenError, Store, StoreError, WriteError};
 pub use writes::Writes;

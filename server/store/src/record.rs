@@ -15,7 +15,7 @@ pub use attempt::{AdminTokenRecord, AttemptRecord, TokenRecord};
 pub use channel::{ChannelRecord, ChartRecord};
 pub use job::{AbortRecord, JobRecord, JobSpec, StatusRecord};
 pub use project::ProjectRecord;
-pub use session::{AppendedRecord, BindingsRecord, DroppedRecord, SessionRecord};
+pub use session::{AppendedRecord, BindingsRecord, DIRECT_SESSION, DroppedRecord, SessionRecord};
 
 use bytes::Bytes;
 use serde::Serialize;

@@ -107,7 +107,7 @@ pub enum WriteError {
 
 /// What every store has under [`StoreKey::Format`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct FormatRecord {
+pub(crate) struct FormatRecord {
     format: u32,
     written_by: String,
 }
@@ -166,6 +166,10 @@ impl Store {
             Err(WriteError::Store(error)) => Err(error.into()),
             Err(error) => Err(StoreError::Read(ReadError::Io(Box::new(error))).into()),
         }
+    }
+
+    pub(crate) fn kv(&self) -> &dyn Kv {
+        self.kv.as_ref()
     }
 
     /// The secret from which tokens are derived; never leaves the server.

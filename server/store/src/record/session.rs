@@ -1,9 +1,12 @@
 //! Sessions: whose frames were taken up to which number, what their channel numbers mean, and what was lost.
 
-use neptune_wire::AttemptNumber;
+use neptune_wire::{AttemptNumber, SessionId};
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+
+/// Whose frames the server itself writes, from points that came as JSON: no client's session, and without a record.
+pub const DIRECT_SESSION: SessionId = SessionId::from_bytes([0; 16]);
 
 /// One writer's session. Written in the commit of its frames, so that frames and mark are never apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,133 @@
+//! Each kind of damage is made by hand, below the store, and told.
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use neptune_kv::{Batch, Kv, MemoryKv};
+use neptune_wire::frame::FrameBuilder;
+use neptune_wire::{AttemptNumber, Micros, ProjectKey};
+
+use super::*;
+use crate::Writes;
+use crate::blob::{blob_from_bytes, digest_from_bytes};
+
+const JOB: JobUid = JobUid::from_bytes([1; 16]);
+const SESSION: SessionId = SessionId::from_bytes([2; 16]);
+
+struct World {
+    kv: Arc<MemoryKv>,
+    store: Store,
+    blobs: Blobs,
+}
+
+fn project() -> ProjectKey {
+    ProjectKey::new("TRIG").unwrap()
+}
+
+fn frame(session: SessionId, number: u64) -> Vec<u8> {
+    let mut frame = FrameBuilder::new(session, number);
+    assert_eq!(frame.push_numeric(0, &[1.0, 2.0], &[0.5, f64::NAN], &[7, 8]), 2);
+    frame.finish()
+}
+
+/// A store with a project, a blob, and a log of two frames with their mark.
+async fn world() -> World {
+    let kv = Arc::new(MemoryKv::new());
+    let store = Store::open(kv.clone(), [7; 32]).await.unwrap();
+    let blobs = Blobs::in_memory();
+    let digest = digest_from_bytes(b"bytes");
+    blobs.put(&digest, blob_from_bytes("bytes"), 100).await.unwrap();
+    let mut writes = Writes::new();
+    writes.create_project(
+        &project(),
+        &ProjectRecord { name: "T".into(), created: Micros(1), last_number: 0, jobs: 0 },
+    );
+    writes.put_project_blob(&project(), &digest);
+    writes.create_session(&JOB, &SESSION, &SessionRecord { attempt: AttemptNumber(1), mark: 2 });
+    for number in [1, 2] {
+        writes.put_frame(&JOB, number, frame(SESSION, number).into());
+    }
+    writes.put_frame(&JOB, 3, frame(DIRECT_SESSION, 1).into());
+    store.commit(writes).await.unwrap();
+    World { kv, store, blobs }
+}
+
+impl World {
+    async fn damage(&self, batch: Batch) {
+        self.kv.commit(batch).await.unwrap();
+    }
+
+    async fn check(&self, expected: Expect) -> Checked {
+        let mut told = Vec::new();
+        let checked =
+            self.store.check(&self.blobs, &mut |damage| told.push(damage.to_string())).await.unwrap();
+        expected.assert_eq(&told.join("\n"));
+        checked
+    }
+}
+
+#[tokio::test]
+async fn a_whole_store_has_nothing_to_tell() {
+    let checked = world().await.check(expect![[r#""#]]).await;
+    let expected = Checked { records: 5, frames: 3, points: 6, blobs: 1, blob_bytes: 5 };
+    assert_eq!(checked, expected);
+}
+
+#[tokio::test]
+async fn damaged_records_and_unknown_keys_are_told() {
+    let world = world().await;
+    let project = StoreKey::Project { project: project() }.encode();
+    let number = StoreKey::JobNumber { project: ProjectKey::new("TRIG").unwrap(), number: 1 }.encode();
+    let batch = Batch::new()
+        .put(project, "\u{1}x")
+        .put(Key::state("stray"), "x")
+        .put(number, vec![9; 16])
+        .put(StoreKey::ServerKey.encode(), "short");
+    world.damage(batch).await;
+    world
+        .check(expect![[r#"
+        at key State:\x00jnTRIG\x00\x00\x00\x00\x00\x00\x00\x00\x01: the job of this number is missing
+        at key State:\x00pjTRIG: project record is damaged
+        at key State:\x00sk: the value is not the server's key of 32 bytes
+        key State:stray is of no known layout"#]])
+        .await;
+}
+
+#[tokio::test]
+async fn damaged_frames_and_marks_are_told() {
+    let world = world().await;
+    let at = |seq| StoreKey::Frame { job: JOB, seq }.encode();
+    let mut flipped = frame(SESSION, 2);
+    flipped[40] ^= 1;
+    let doubled = frame(SESSION, 1);
+    let stranger = frame(SessionId::from_bytes([5; 16]), 4);
+    let batch = Batch::new()
+        .put(at(2), flipped)
+        .put(at(4), doubled)
+        .put(at(5), frame(SESSION, 9))
+        .put(at(6), stranger);
+    world.damage(batch).await;
+    world.check(expect![[r#"
+        frame 2 in the log of job 01010101010101010101010101010101: frame checksum differs, the bytes were damaged on the way
+        frame 4 in the log of job 01010101010101010101010101010101: session 02020202020202020202020202020202 has number 1 after 1
+        job 01010101010101010101010101010101: session 02020202020202020202020202020202 has frame 9, its mark is 2
+        job 01010101010101010101010101010101: session 05050505050505050505050505050505 has frame 4, its mark is 0"#]]).await;
+}
+
+#[tokio::test]
+async fn missing_and_changed_blobs_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open_folder(folder.path()).unwrap();
+    let world = World { blobs, ..world().await };
+    world
+        .check(expect!["blob df19b1f105ff929191ce49d0bbfdc5b4edc2a71a40f502dc955359eb33649e24 is missing"])
+        .await;
+
+    let digest = digest_from_bytes(b"bytes");
+    world.blobs.put(&digest, blob_from_bytes("bytes"), 100).await.unwrap();
+    world.check(expect![""]).await;
+    let hex = digest.to_string();
+    let path = folder.path().join(&hex[..2]).join(&hex[2..4]).join(&hex);
+    std::fs::write(path, "bytEs").unwrap();
+    world.check(expect!["blob df19b1f105ff929191ce49d0bbfdc5b4edc2a71a40f502dc955359eb33649e24 has changed, its bytes have digest b799d50ed446f963ccdd6a4309d33202bbde631529375513f8835ca4620de8fe"]).await;
+}
