@@ -1,25 +1,28 @@
 //! `neptune-server`: configuration, wiring, signals and telemetry around the engine and its face.
 //!
 //! The only program that picks a backend. `config.rs` is the one list of settings, `run.rs` the life of a server,
-//! `token.rs` the making of an administrator's token.
+//! `token.rs` and `check.rs` the verbs that
+//! end by themselves.
 //!
 //! Does not know what a request, a job or a point is.
 
 mod config;
 mod setting;
 
+mod check;
 mod run;
 mod store;
 mod telemetry;
 mod token;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
 
 use crate::config::{Config, Origins};
 
-/// The command line or the configuration is wrong.
+/// What the exit status 2 means, here and everywhere: the command line or the configuration is wrong.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -36,7 +39,7 @@ fn main() -> ExitCode {
 
 fn dispatch(matches: &ArgMatches, config: &Config, origins: &Origins) -> anyhow::Result<ExitCode> {
     if matches.get_flag("print-config") {
-        say(&config::print(config, origins));
+        say(&config::print(config, origins))?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(("token", token)) = matches.subcommand()
@@ -44,6 +47,9 @@ fn dispatch(matches: &ArgMatches, config: &Config, origins: &Origins) -> anyhow:
     {
         let name = create.get_one::<String>("name").expect("it has a default");
         return token::create(config, name).map(|()| ExitCode::SUCCESS);
+    }
+    if matches.subcommand_matches("check").is_some() {
+        return check::check(config);
     }
     run::run(config)
 }
@@ -59,6 +65,8 @@ fn command() -> Command {
         .about("Make an administrator's token and print it, once; the server must be stopped")
         .arg(name);
     let token = Command::new("token").about("Tokens").subcommand_required(true).subcommand(create);
+    let check = Command::new("check")
+        .about("Read everything that is kept and print what is damaged; the server must be stopped");
     Command::new("neptune-server")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps and serves Neptune's jobs")
@@ -70,12 +78,12 @@ fn command() -> Command {
         .args(config::arguments())
         .arg(print)
         .subcommand(token)
+        .subcommand(check)
 }
 
 /// Prints data for whoever called: the one thing that goes to standard output.
-#[expect(clippy::print_stdout, reason = "this is the program's answer")]
-fn say(text: &str) {
-    print!("{text}");
+fn say(text: &str) -> std::io::Result<()> {
+    std::io::stdout().write_all(text.as_bytes())
 }
 
 /// Says what went wrong, with its causes, and answers the exit status.

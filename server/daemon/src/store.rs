@@ -18,12 +18,22 @@ use neptune_store::{Blobs, Store};
 
 use crate::config::Config;
 
-/// Opens everything that is kept; makes what is not there yet.
+/// Opens the engine over everything that is kept; makes what is not there yet.
+///
+/// # Errors
+///
+/// As [`open_store`].
+pub(crate) async fn open(config: &Config) -> anyhow::Result<Engine> {
+    let (store, blobs) = open_store(config).await?;
+    Ok(Engine::open(store, blobs).await?)
+}
+
+/// Opens what is kept, without the rules over it.
 ///
 /// # Errors
 ///
 /// Among others when another process has the folder: the message names it and what to do.
-pub(crate) async fn open(config: &Config) -> anyhow::Result<Engine> {
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<(Store, Blobs)> {
     create_private(&config.data)
         .with_context(|| format!("cannot make the folder {}", config.data.display()))?;
     let options = Options { cache_bytes: config.cache_bytes, ..Options::default() };
@@ -32,7 +42,12 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<Engine> {
     getrandom::fill(&mut fresh_key).context("no randomness for the server's key")?;
     let store = Store::open(Arc::new(kv), fresh_key).await?;
     let blobs = Blobs::open_folder(&config.data.join("blobs"))?;
-    Ok(Engine::open(store, blobs).await?)
+    Ok((store, blobs))
+}
+
+/// Whether there is anything to open; opening would make it.
+pub(crate) fn exists(config: &Config) -> bool {
+    config.data.join("db").is_dir()
 }
 
 /// Only the server's own user reads what others let it keep, and the key that tokens are made from.

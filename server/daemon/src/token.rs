@@ -26,6 +26,5 @@ pub(crate) fn create(config: &Config, name: &str) -> anyhow::Result<()> {
         engine.stop().await;
         anyhow::Ok(token)
     })?;
-    say(&format!("{token}\n"));
-    Ok(())
+    say(&format!("{token}\n")).context("the token was made, but could not be printed; make another")
 }

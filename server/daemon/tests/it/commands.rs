@@ -112,3 +112,46 @@ fn a_token_is_made_while_the_server_is_stopped() {
     }
     server.stop();
 }
+
+#[test]
+fn a_check_reads_everything_and_tells_what_has_changed() {
+    let folder = tempdir().unwrap();
+    let (code, _, errors) = run(folder.path(), &["check"]);
+    assert_eq!(code, 1);
+    assert!(!folder.path().join("neptune-data").exists(), "a check makes nothing");
+    assert!(errors.contains("there is no store in ./neptune-data"), "{errors}");
+
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.post("/api/v1/projects", "{\"key\": \"TRIG\", \"name\": \"x\"}").0, 201);
+    // BLAKE3 of "bytes".
+    let digest = "df19b1f105ff929191ce49d0bbfdc5b4edc2a71a40f502dc955359eb33649e24";
+    let headers = [("content-type", "application/octet-stream")];
+    assert_eq!(server.ask("PUT", &format!("/api/v1/projects/TRIG/blobs/{digest}"), &headers, "bytes").0, 204);
+    let manifest =
+        format!("{{\"files\": [{{\"path\": \"a\", \"digest\": \"{digest}\", \"size_bytes\": 5}}]}}");
+    let (_, receipt) = server.post("/api/v1/projects/TRIG/snapshots", &manifest);
+    let snapshot = receipt.split("\"snapshot\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let job = format!("{{\"project\": \"TRIG\", \"name\": \"sine\", \"snapshot\": \"{snapshot}\"}}");
+    assert_eq!(server.post("/api/v1/jobs", &job).0, 201);
+    assert_eq!(server.post("/api/v1/jobs/TRIG-1/points", "{\"loss\": [[1, 0.5, 7], [2, 0.25, 8]]}").0, 200);
+    let (code, _, errors) = run(folder.path(), &["check"]);
+    assert_eq!(code, 1);
+    assert!(errors.contains("held by process"), "{errors}");
+    server.stop();
+
+    let (code, told, errors) = run(folder.path(), &["check"]);
+    assert_eq!(code, 0, "{told}{errors}");
+    assert!(
+        told.contains(" 1 frames with 2 points, 2 blobs of ") && told.ends_with(": all as written\n"),
+        "{told}"
+    );
+
+    let blob = folder.path().join("neptune-data/blobs").join(&digest[..2]).join(&digest[2..4]).join(digest);
+    fs::write(blob, "bytEs").unwrap();
+    let (code, told, _) = run(folder.path(), &["check"]);
+    assert_eq!(code, 1);
+    assert!(
+        told.starts_with(&format!("blob {digest} has changed")) && told.ends_with(": 1 damaged\n"),
+        "{told}"
+    );
+}
