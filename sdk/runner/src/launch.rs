@@ -70,8 +70,11 @@ pub enum News {
     },
     /// The program.
     Attempt(Told),
-    /// The program has ended; its last data is being sent.
-    Finishing,
+    /// The program has ended, and so much of its data is still on the way; told once a second.
+    Sending {
+        /// Points, lines and images.
+        points: u64,
+    },
     /// Data is left on this machine.
     Waiting {
         /// Where.

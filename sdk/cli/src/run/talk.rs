@@ -19,11 +19,13 @@ pub(super) struct Talk {
     bar: RefCell<Option<ProgressBar>>,
     /// Where the data waits was said when the job began.
     waiting_said: Cell<bool>,
+    /// So was that data is still on its way.
+    sending_said: Cell<bool>,
 }
 
 impl Talk {
     pub(super) fn new() -> Self {
-        Self { bar: RefCell::new(None), waiting_said: Cell::new(false) }
+        Self { bar: RefCell::new(None), waiting_said: Cell::new(false), sending_said: Cell::new(false) }
     }
 
     /// Tells what a launch tells, and how it ended.
@@ -57,6 +59,12 @@ impl Talk {
                 say(offline(&why, folder.as_deref()));
             }
             News::Attempt(told) => attempt(name, told),
+            News::Sending { .. } if self.sending_said.replace(true) => {}
+            News::Sending { points } => {
+                say(format_args!(
+                    "{name} has ended; {points} points, lines and images are still on their way"
+                ));
+            }
             News::Waiting { .. } if self.waiting_said.get() => {}
             News::Waiting { folder, points } => {
                 let what =

@@ -122,4 +122,27 @@ mod tests {
         }
         assert!(numbers.line.capacity() < 4 * LINE_BYTES);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn pieces_say_what_the_whole_says(text in "([a-c]|loss: ?|[-+0-9.e]|\\n|\\r){0,60}", cuts in proptest::collection::vec(0usize..200, 0..6)) {
+            let channels = [LogChannel::new("loss:", "x").unwrap(), LogChannel::new("a", "y").unwrap()];
+            let run = |pieces: Vec<&[u8]>| {
+                let (mut numbers, mut hits) = (Numbers::new(&channels), Vec::new());
+                let mut found = |index: usize, value: f64| hits.push((index, value.to_bits()));
+                pieces.iter().for_each(|piece| numbers.feed(piece, &mut found));
+                numbers.finish(&mut found);
+                hits
+            };
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.sort_unstable();
+            let (mut pieces, mut from) = (Vec::new(), 0);
+            for cut in cuts {
+                pieces.push(&text.as_bytes()[from..cut]);
+                from = cut;
+            }
+            pieces.push(&text.as_bytes()[from..]);
+            proptest::prop_assert_eq!(run(pieces), run(vec![text.as_bytes()]));
+        }
+    }
 }

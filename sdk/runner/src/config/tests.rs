@@ -352,3 +352,16 @@ fn files_that_are_no_text_are_refused() {
     assert!(Config::read_file(&file).unwrap_err().to_string().contains("not UTF-8"));
     assert!(matches!(Config::read_file(&folder.path().join("none.yaml")), Err(ConfigError::Read { .. })));
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_file_holds_has_an_answer(
+        keys in proptest::collection::vec("(name|tags|parameters|properties|metric|log-channels|exclude|x)", 1..4),
+        values in proptest::collection::vec("[a-z0-9:{}\\[\\],&*!|>'\"#\\- \\n~é]{0,30}", 1..4),
+    ) {
+        let lines = keys.iter().zip(&values).map(|(key, value)| format!("{key}: {value}\n"));
+        if let Err(error) = parse(&lines.collect::<String>()) {
+            proptest::prop_assert!(error.to_string().starts_with("config.yaml:"), "{}", error);
+        }
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use neptune_client::folder::JobFolder;
 use neptune_client::rest::{Blocking, Rest};
 use neptune_client::sync::{SyncSettings, sync};
+use neptune_client::writer::{Flushed, Writer};
 use neptune_wire::control::Phase;
 use neptune_wire::job::Exit;
 use neptune_wire::{JobId, JobUid};
@@ -16,6 +17,8 @@ use crate::attempt::Outcome;
 
 /// How long the last data may take while the server takes it.
 const FLUSH_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is told how much is left.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long a server that took all data may take to record the end, and one that did not.
 const FORGET_WITHIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
 /// How long what the program itself spooled may take.
@@ -37,8 +40,7 @@ pub(super) fn finish(
     }
     holding.exit = Some(exit.clone());
     beat(&control, &mut holding, Phase::Ended);
-    tell(News::Finishing);
-    let flushed = writer.close(FLUSH_WITHIN);
+    let flushed = send_rest(&writer, tell);
     let within = if flushed.all_acked { FORGET_WITHIN.0 } else { FORGET_WITHIN.1 };
     let forgotten = control.as_ref().is_some_and(|control| control.wait_forgotten(within));
     drop(control);
@@ -56,6 +58,19 @@ pub(super) fn finish(
             tell(News::Waiting { folder: path, points });
             (id, exit)
         }
+    }
+}
+
+/// Sends what is left and says, once a second, how much that is while the server takes it.
+fn send_rest(writer: &Writer, tell: &mut dyn FnMut(News)) -> Flushed {
+    let deadline = Instant::now() + FLUSH_WITHIN;
+    loop {
+        let flushed = writer.flush(TELL_EVERY);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if flushed.all_acked || left.is_zero() || !writer.stats().connected {
+            return writer.close(left);
+        }
+        tell(News::Sending { points: flushed.waiting_points });
     }
 }
 

@@ -270,3 +270,17 @@ fn marked_arguments_are_parameters_too() {
         argv ["--lr", "0.5"]"#]]
     .assert_eq(&show("", &["--lr", "%0.5"], &[]));
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_is_typed_has_an_answer(
+        arguments in proptest::collection::vec("(--)?[a-z%\\-\":=\\[(é]{0,12}", 0..6),
+        dash_p in proptest::collection::vec("[a-z]{0,3}:?[\"a-z:\\[(%é]{0,12}", 0..4),
+    ) {
+        for source in ["", TYPED, UNTYPED] {
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            let dash_p: Vec<_> = dash_p.iter().map(String::as_str).collect();
+            proptest::prop_assert!(!show(source, &arguments, &dash_p).is_empty());
+        }
+    }
+}
