@@ -5,8 +5,8 @@
 //! (`process/members.rs`, one read per process), signalled by process group first, because a group is signalled at one
 //! instant and a process cannot outrun that by forking.
 //!
-//! One tree at a time per runner process: whatever is below the runner belongs to it, so a runner starts nothing else
-//! while a program runs. A cgroup would also hold a process that is started for the tree by somebody else (a container
+//! One tree at a time per runner process: whatever is below the runner belongs to it, except what was there before, so a
+//! runner starts nothing else while a program runs. A cgroup would also hold a process that is started for the tree by somebody else (a container
 //! daemon, `systemd-run`); without one, such a process is not seen. Linux only.
 
 mod members;
@@ -23,6 +23,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpgrp};
 
+use members::Bystanders;
 pub use members::{Member, Meter, Usage};
 
 /// Between looks at a tree that is being ended.
@@ -37,6 +38,8 @@ static HELD: AtomicBool = AtomicBool::new(false);
 pub struct ProcessTree {
     child: Child,
     ended: Option<ExitStatus>,
+    /// A shell that became the runner (`exec neptune run … > >(tee log)`) leaves it its own children.
+    bystanders: Bystanders,
     _hold: Hold,
 }
 
@@ -75,6 +78,7 @@ impl ProcessTree {
             ));
         }
         let hold = Hold;
+        let bystanders = Bystanders::now();
         nix::sys::prctl::set_child_subreaper(true)?;
         let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let piped = "standard output and error were piped a line above";
@@ -83,7 +87,7 @@ impl ProcessTree {
             stdout: child.stdout.take().expect(piped),
             stderr: child.stderr.take().expect(piped),
         };
-        Ok((Self { child, ended: None, _hold: hold }, pipes))
+        Ok((Self { child, ended: None, bystanders, _hold: hold }, pipes))
     }
 
     /// Process id of the program itself.
@@ -102,7 +106,7 @@ impl ProcessTree {
 
     /// All living processes of the tree, the program among them. Reaps what was adopted and has died.
     pub fn members(&self) -> Vec<Member> {
-        let members = members::below(Pid::this());
+        let members = members::below(Pid::this(), &self.bystanders);
         let (dead, living): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| member.is_dead());
         for member in dead {
             // The program itself is waited for by `ended`; the children of others by their parents.

@@ -4,7 +4,7 @@
 //! A library that wraps this reads several files of every process and keeps a table of all of them; here a look costs
 //! about 10 microseconds per process and nothing between looks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::time::Instant;
 
@@ -23,6 +23,8 @@ pub struct Member {
     pub state: char,
     /// What it is called, at most 15 bytes.
     pub name: String,
+    /// When it started, in ticks since the machine did: with the id it names a process for good.
+    started_ticks: u64,
     /// Ticks of CPU used by it and by the children it has waited for.
     cpu_ticks: u64,
     memory_pages: u64,
@@ -44,10 +46,23 @@ impl Member {
     }
 }
 
-/// Finds all processes below `root`, which is not among them.
-pub(super) fn below(root: Pid) -> Vec<Member> {
+/// Processes that were there before and are nobody's business.
+#[derive(Debug, Default)]
+pub(super) struct Bystanders(HashSet<(Pid, u64)>);
+
+impl Bystanders {
+    /// Those below this process now.
+    pub(super) fn now() -> Self {
+        let below = below(Pid::this(), &Self::default());
+        Self(below.into_iter().map(|member| (member.pid, member.started_ticks)).collect())
+    }
+}
+
+/// Finds all processes below `root`, which is not among them; bystanders and what is below them are left out.
+pub(super) fn below(root: Pid, bystanders: &Bystanders) -> Vec<Member> {
     let mut children: HashMap<Pid, Vec<Member>> = HashMap::new();
-    for member in read_all() {
+    let involved = |member: &Member| !bystanders.0.contains(&(member.pid, member.started_ticks));
+    for member in read_all().filter(involved) {
         children.entry(member.parent).or_default().push(member);
     }
     let mut found = Vec::new();
@@ -86,6 +101,7 @@ fn parse(pid: Pid, stat: &str) -> Option<Member> {
         group: id(5)?,
         state: field(3)?.chars().next()?,
         name,
+        started_ticks: number(22)?,
         cpu_ticks: number(14)? + number(15)? + number(16)? + number(17)?,
         memory_pages: number(24)?,
     })
@@ -180,8 +196,9 @@ mod tests {
 
     #[test]
     fn this_process_is_below_its_parent() {
-        let found = below(Pid::parent());
+        let none = Bystanders::default();
+        let found = below(Pid::parent(), &none);
         assert!(found.iter().any(|member| member.pid == Pid::this()));
-        assert!(!below(Pid::this()).iter().any(|member| member.pid == Pid::this()));
+        assert!(!below(Pid::this(), &none).iter().any(|member| member.pid == Pid::this()));
     }
 }

@@ -150,6 +150,23 @@ fn too_many_files_are_refused_before_they_are_read() {
 }
 
 #[test]
+fn what_cannot_be_read_is_named() {
+    let denied = |number: usize| {
+        (PathBuf::from(format!("/job/{number}")), io::Error::from(io::ErrorKind::PermissionDenied))
+    };
+    let error = SnapshotError::Unreadable((0..7).map(denied).collect());
+    expect![[r#"
+        /job/0: permission denied
+        /job/1: permission denied
+        /job/2: permission denied
+        /job/3: permission denied
+        /job/4: permission denied
+        and 2 more
+        make them readable, or leave them out with --exclude or a line in .neptuneignore"#]]
+    .assert_eq(&error.to_string());
+}
+
+#[test]
 fn names_that_cannot_travel_are_named() {
     let folder = tree(&["a\nb.py"]);
     assert!(matches!(Tree::scan(folder.path(), &rules()), Err(SnapshotError::Name(_))));

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use neptune_runner::process::{Meter, Pipes, ProcessTree, exit_kind};
 use neptune_wire::job::ExitKind;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::alone::{alone, wait_for};
 
@@ -145,6 +146,25 @@ fn a_stopped_process_is_continued_to_obey() {
         wait_for("stop", || tree.members().iter().any(|member| member.state == 'T'));
         tree.signal(Signal::SIGTERM);
         assert!(tree.wait_empty(Duration::from_secs(2)), "{:?}", tree.members());
+    });
+}
+
+#[test]
+fn what_was_there_before_is_left_alone() {
+    alone("tree::what_was_there_before_is_left_alone", || {
+        // As `exec neptune run … > >(tee log)` leaves `tee` below the runner, with a child of its own.
+        let script = ["-c", "sleep 60 & echo $!; wait"];
+        let mut before = Command::new("bash").args(script).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(before.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let child = Pid::from_raw(line.trim().parse().unwrap());
+        let (mut tree, mut pipes) = start("echo ready; sleep 60; true");
+        ready(&mut pipes);
+        assert!(tree.members().iter().all(|member| member.pid.as_raw() != before.id() as i32));
+        tree.kill().unwrap();
+        assert!(before.try_wait().unwrap().is_none(), "it lives on");
+        kill(child, Signal::SIGKILL).expect("and so does its child");
+        before.wait().unwrap();
     });
 }
 
