@@ -19,14 +19,14 @@ use utoipa::IntoParams;
 use crate::failure::Failure;
 use crate::limits;
 
-/// A JSON body.
-pub(crate) struct Json<T>(pub(crate) T);
+/// A JSON body of at most so many bytes.
+pub(crate) struct Json<T, const LIMIT: usize = { limits::JSON_BYTES }>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        json_from_bytes(&read_body(request).await?).map(Self)
+        json_from_bytes(&read_body(request, LIMIT).await?).map(Self)
     }
 }
 
@@ -37,17 +37,17 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonOrNot
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let bytes = read_body(request).await?;
+        let bytes = read_body(request, limits::JSON_BYTES).await?;
         if bytes.is_empty() { Ok(Self(T::default())) } else { json_from_bytes(&bytes).map(Self) }
     }
 }
 
-async fn read_body(request: Request) -> Result<Bytes, Failure> {
-    let too_large = || Failure::Body { limit: limits::JSON_BYTES as u64 };
-    if declared_length(request.headers()).is_some_and(|length| length > limits::JSON_BYTES as u64) {
+async fn read_body(request: Request, limit: usize) -> Result<Bytes, Failure> {
+    let too_large = || Failure::Body { limit: limit as u64 };
+    if declared_length(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let body = Limited::new(request.into_body(), limits::JSON_BYTES).collect();
+    let body = Limited::new(request.into_body(), limit).collect();
     match tokio::time::timeout(limits::JSON_BODY_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),

@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     /// WebSockets outlive the request that opened them; a stop waits for them here.
     pub(crate) sockets: TaskTracker,
     pub(crate) requests: Semaphore,
+    pub(crate) uploads: Semaphore,
     pub(crate) images: Arc<Semaphore>,
     pub(crate) archives: Arc<Semaphore>,
 }
@@ -43,6 +44,7 @@ impl Face {
             stopping: CancellationToken::new(),
             sockets: TaskTracker::new(),
             requests: Semaphore::new(limits::REQUESTS_AT_ONCE),
+            uploads: Semaphore::new(limits::UPLOADS_AT_ONCE),
             images: Arc::new(Semaphore::new(limits::IMAGES_AT_ONCE)),
             archives: Arc::new(Semaphore::new(limits::ARCHIVES_AT_ONCE)),
         }))

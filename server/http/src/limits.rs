@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-/// Longest JSON body: a snapshot's manifest of 100,000 files is about 15 MB; everything else is far smaller.
-pub(crate) const JSON_BYTES: usize = 32 << 20;
+/// Longest JSON body where no other limit is said: what one commit can hold is 1 MiB, and JSON is wordier.
+pub(crate) const JSON_BYTES: usize = 2 << 20;
+/// Longest JSON body of points: a million of them.
+pub(crate) const POINTS_BYTES: usize = 32 << 20;
+/// Longest manifest of a snapshot: 100,000 files are about 15 MB.
+pub(crate) const MANIFEST_BYTES: usize = 32 << 20;
 /// Longest blob in one request. Artifacts of many gigabytes are to come in parts; source files and images fit.
 pub(crate) const BLOB_BYTES: u64 = 4 << 30;
 /// Time for a JSON body to arrive whole: 32 MB over a slow line of 5 Mbit/s.
@@ -15,6 +19,8 @@ pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// Requests worked on at once, WebSockets apart; the next is told to come again rather than made to wait.
 pub(crate) const REQUESTS_AT_ONCE: usize = 1_024;
+/// Blobs taken at once, each for as long as it comes; more wait. They must not take the place of other requests.
+pub(crate) const UPLOADS_AT_ONCE: usize = 128;
 /// Connections open at once: 10,000 executors, their jobs, and browsers with room to spare, at 20 KB each.
 pub(crate) const CONNECTIONS: usize = 32_768;
 /// Time for a request's head, and for which a kept-alive connection may idle.

@@ -40,7 +40,7 @@ pub(crate) async fn append_points(
     Granted(grant): Granted,
     Path(path): Path<JobPath>,
     headers: HeaderMap,
-    Json(points): Json<AppendPoints>,
+    Json(points): Json<AppendPoints, { limits::POINTS_BYTES }>,
 ) -> Result<Answer<Appended>, Failure> {
     let key = idempotency_key(&headers)?;
     Ok(Answer(face.engine.append_points(&grant, &path.id, key, points, now()).await?))

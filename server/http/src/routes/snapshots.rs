@@ -14,6 +14,7 @@ use crate::download::{attachment, etag_of, is_known, not_modified};
 use crate::extract::{DiffPath, FilePath, JobPath, Json, Path, ProjectPath};
 use crate::face::{Shared, now};
 use crate::failure::Failure;
+use crate::limits;
 use crate::openapi::ProblemAnswer;
 
 /// Registers a manifest and answers which blobs the project still lacks: upload them, then post again until none is.
@@ -26,7 +27,7 @@ pub(crate) async fn create_snapshot(
     State(face): State<Arc<Shared>>,
     Granted(grant): Granted,
     Path(path): Path<ProjectPath>,
-    Json(manifest): Json<Manifest>,
+    Json(manifest): Json<Manifest, { limits::MANIFEST_BYTES }>,
 ) -> Result<Answer<SnapshotReceipt>, Failure> {
     Ok(Answer(face.engine.create_snapshot(&grant, &path.key, manifest, now()).await?))
 }

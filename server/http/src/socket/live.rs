@@ -71,6 +71,8 @@ impl Viewer<'_> {
         let mut pings = ping_timer();
         loop {
             tokio::select! {
+                // What the peer sent is heard before it is called dead: a long write may have kept its pong waiting.
+                biased;
                 message = self.socket.recv() => {
                     self.heard = Instant::now();
                     match message {
@@ -81,14 +83,14 @@ impl Viewer<'_> {
                         Some(Err(_)) | None => return Err(Gone),
                     }
                 }
-                Some((id, event)) = self.events.next() => self.tell(id, event).await?,
+                () = stopping.cancelled() => return Ok(Farewell::ServerStops),
                 _ = pings.tick() => {
                     if self.heard.elapsed() > limits::DEAD_AFTER {
                         return Err(Gone);
                     }
                     send(&mut self.socket, Message::Ping(Default::default())).await?;
                 }
-                () = stopping.cancelled() => return Ok(Farewell::ServerStops),
+                Some((id, event)) = self.events.next() => self.tell(id, event).await?,
             }
         }
     }

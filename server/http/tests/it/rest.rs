@@ -92,7 +92,7 @@ async fn a_body_over_the_limit_is_refused_before_it_is_read() {
         .header("content-length", "99999999999")
         .body(Body::empty());
     let answer = world.send(request.unwrap()).await.expect(413);
-    expect!["413 too-large [] the body is over the limit of 33554432 bytes"].assert_eq(&answer.problem());
+    expect!["413 too-large [] the body is over the limit of 2097152 bytes"].assert_eq(&answer.problem());
     // Without a length it is cut while it comes.
     let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1 << 20]));
     let request = Request::post("/api/v1/projects").header("content-type", "application/json");
