@@ -160,6 +160,7 @@ impl Client {
         let file = JobFile {
             url: house.server.url().into(),
             create,
+            project_name: None,
             claim,
             host: None,
             started_micros: None,
