@@ -107,7 +107,7 @@ impl House {
             Fault::PowerLoss => Some(FaultFs::new(folder.join("data"))?),
         };
         let server = Server::start(folder, options(disk.as_ref()))?;
-        let rest = Blocking::new(Rest::new(Access { url: server.url().into(), token: None })?)?;
+        let rest = rest(&server)?;
         let project = CreateProject { key: "CRASH".parse()?, name: "crash".into() };
         rest.wait(rest.rest().create_project(&project))?;
         Ok(Self { server, rest, disk })
@@ -128,8 +128,15 @@ impl House {
     }
 
     fn recover(&mut self) -> Result<()> {
-        self.server.start_again_with(options(self.disk.as_ref()))
+        self.server.start_again_with(options(self.disk.as_ref()))?;
+        // Connections kept open to the server that died are of no use.
+        self.rest = rest(&self.server)?;
+        Ok(())
     }
+}
+
+fn rest(server: &Server) -> Result<Blocking> {
+    Ok(Blocking::new(Rest::new(Access { url: server.url().into(), token: None })?)?)
 }
 
 fn options(disk: Option<&FaultFs>) -> ServerOptions {
