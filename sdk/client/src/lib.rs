@@ -4,7 +4,7 @@
 //! - [`Writer`]: one session of one attempt. Points go into memory in well under a microsecond; a background thread
 //!   makes frames, sends them, resends them after a reconnect, and spools them when the server is away.
 //! - [`Control`]: a runner's beats up, the server's wishes down.
-//! - [`JobFolder`] and [`sync`]: a job that could not be registered, or not finished, waits in a folder and is uploaded
+//! - [`JobFolder`] and [`sync()`]: a job that could not be registered, or not finished, waits in a folder and is uploaded
 //!   later, every point exactly once.
 //! - [`live::Live`]: what a browser hears, for programs that follow a job.
 //! - [`environment`]: what a runner tells the program it starts.

@@ -8,7 +8,7 @@
 //! A number that neither memory nor spool can give (a damaged sector, a server restored from a backup) is filled by a
 //! frame that says that something was dropped, so a session never stands still.
 //!
-//! This is state only: no sockets, no clock, no tasks. [`crate::writer`] and [`crate::sync`] drive it.
+//! This is state only: no sockets, no clock, no tasks. [`crate::writer`] and [`mod@crate::sync`] drive it.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -232,7 +232,7 @@ impl Session {
         self.waits_for_blob = false;
     }
 
-    /// Whether [`Self::next_message`] may have something.
+    /// Whether [`Self::next_control`] or [`Self::next_frame`] may have something.
     pub(crate) fn wants_to_send(&self) -> bool {
         match self.standing {
             Standing::Closed => true,
