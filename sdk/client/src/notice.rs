@@ -21,6 +21,13 @@ pub enum Notice {
         /// Where the data waits.
         spool: PathBuf,
     },
+    /// The program ended before the server had everything.
+    Unfinished {
+        /// The address.
+        url: String,
+        /// Where the rest waits.
+        spool: PathBuf,
+    },
     /// The connection is back after [`Notice::Unreachable`].
     Reconnected {
         /// The address.
@@ -135,6 +142,11 @@ impl fmt::Display for Notice {
                     "{url} cannot be reached ({why}); the program runs on, data waits in {spool} until the server is back or `neptune sync` uploads it"
                 )
             }
+            Self::Unfinished { url, spool } => write!(
+                f,
+                "not everything reached {url} in time; the rest waits in {}, `neptune sync` uploads it",
+                spool.display()
+            ),
             Self::Reconnected { url } => write!(f, "connected to {url} again, sending what waited"),
             Self::Refused { problem, spool } => write!(
                 f,

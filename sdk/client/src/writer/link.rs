@@ -52,7 +52,7 @@ pub(super) struct Link {
     /// The server has said that its disk is full, and has acknowledged nothing since.
     server_full: bool,
     /// Since when there is no open session, and why.
-    away: Option<(Instant, String)>,
+    away: Option<Away>,
     sessions: Vec<Session>,
     blobs: Blobs,
     drain: drain::Drain,
@@ -74,6 +74,14 @@ pub(super) struct Link {
     stats: Stats,
     /// Bytes of frames and of images that the budgets hold.
     counted: (usize, usize),
+}
+
+/// There is no open session.
+struct Away {
+    since: Instant,
+    why: String,
+    /// A notice of its own has told why.
+    told: bool,
 }
 
 /// Starts the thread.
@@ -140,7 +148,7 @@ impl Link {
             connection,
             backoff: Backoff::new(),
             server_full: false,
-            away: Some((now, "no answer yet".into())),
+            away: Some(Away { since: now, why: "no answer yet".into(), told: false }),
             sessions: vec![Session::new(new_session_id())],
             blobs: Blobs::default(),
             drain: drain::Drain::default(),
@@ -269,7 +277,7 @@ impl Link {
 
     fn say_if_away(&mut self, now: Instant) {
         let Some(rest) = &self.rest else { return };
-        if let Some((since, why)) = &self.away
+        if let Some(Away { since, why, told: false }) = &self.away
             && now.duration_since(*since) >= UNREACHABLE_AFTER
             && !self.connection.is_stopped()
         {

@@ -295,10 +295,26 @@ fn a_wrong_token_is_said_once_and_keeps_everything() {
     wait_until("it is on disk", || writer.stats().spool_bytes > 0);
     wait_until("it was tried again", || peer.state().headers.len() >= 3);
     let heard = told.lock().unwrap().clone();
-    assert_eq!(heard.iter().filter(|notice| notice.contains("refuses")).count(), 1, "{heard:?}");
+    assert_eq!(heard.len(), 1, "{heard:?}");
     assert!(heard[0].contains("not signed in") && heard[0].contains("neptune sync"), "{heard:?}");
     peer.set(|faults| faults.unauthorized = false);
     wait_until("it is sent", || channel.acked_points() == 1);
+}
+
+#[test]
+fn what_does_not_arrive_in_time_is_named() {
+    let (peer, spool) = (Peer::start(), tempfile::tempdir().unwrap());
+    peer.set(|faults| faults.mute = true);
+    let (settings, told) = settings(&peer.url(), spool.path());
+    let writer = Writer::open(settings);
+    let channel = numeric(&writer, "loss");
+    (0..10).for_each(|x| channel.send(f64::from(x), 1.0, Micros(0)));
+    let (begun, flushed) = (Instant::now(), writer.close(Duration::from_millis(300)));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!((flushed.all_acked, flushed.waiting_points), (false, 10));
+    assert!(files(spool.path()).iter().any(|file| file.contains("frames-")), "all of it is on disk");
+    wait_until("it is told", || !told.lock().unwrap().is_empty());
+    assert!(told.lock().unwrap()[0].contains("not everything reached"), "{:?}", told.lock().unwrap());
 }
 
 #[test]

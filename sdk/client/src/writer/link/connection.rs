@@ -8,7 +8,7 @@ use neptune_wire::Problem;
 use neptune_wire::ingest::IngestDown;
 use neptune_wire::problem::Code;
 
-use super::{Link, POINTS};
+use super::{Away, Link, POINTS};
 use crate::notice::Notice;
 use crate::rest::{Access, RestError};
 use crate::session::{Heard, Session};
@@ -114,24 +114,24 @@ impl Link {
         self.sessions.iter_mut().for_each(Session::reset_connection);
         let now = Instant::now();
         let spool = self.shared.settings.spool_dir.clone();
-        let why = match error {
+        let (why, told) = match error {
             RestError::Refused(problem) if problem.code == Code::Superseded => return self.stop(problem),
             RestError::Refused(problem)
                 if !matches!(problem.code, Code::Busy | Code::ReadOnly | Code::Internal) =>
             {
                 let why = problem.to_string();
                 self.shared.settings.notices.say(Notice::Refused { problem, spool });
-                why
+                (why, true)
             }
             RestError::Protocol { url, why } => {
                 self.shared.settings.notices.say(Notice::NotNeptune { url, why: why.clone(), spool });
-                why
+                (why, true)
             }
-            RestError::Unreachable { why, .. } => why,
-            other => other.to_string(),
+            RestError::Unreachable { why, .. } => (why, false),
+            other => (other.to_string(), false),
         };
-        let since = self.away.as_ref().map_or(now, |(since, _)| *since);
-        self.away = Some((since, why));
+        let since = self.away.as_ref().map_or(now, |away| away.since);
+        self.away = Some(Away { since, why, told });
         self.connection = Connection::Waiting(now + self.backoff.next_wait());
         self.connection_failed(now, was_try);
     }

@@ -78,7 +78,7 @@ impl Link {
         if !was_try {
             return self.connect();
         }
-        let away = self.away.as_ref().map_or(Duration::ZERO, |(since, _)| now.duration_since(*since));
+        let away = self.away.as_ref().map_or(Duration::ZERO, |away| now.duration_since(away.since));
         if self.stats.connections > 0 && away < RESTART_WITHIN {
             // The caller's time is spent on quick tries.
             self.connection.hurry(now + RETRY_WITHIN);
@@ -187,10 +187,15 @@ impl Link {
         } else if let Some(rest) = &self.rest
             && !self.connection.is_stopped()
         {
-            let why =
-                self.away.as_ref().map_or("not all was acknowledged in time".into(), |(_, why)| why.clone());
             let (url, spool) = (rest.access().url.clone(), self.shared.settings.spool_dir.clone());
-            self.shared.settings.notices.say(Notice::Unreachable { url, why, spool });
+            let why = self.away.as_ref().map(|away| (away.why.clone(), away.told));
+            match why {
+                Some((_, true)) => {}
+                Some((why, false)) => {
+                    self.shared.settings.notices.say(Notice::Unreachable { url, why, spool })
+                }
+                None => self.shared.settings.notices.say(Notice::Unfinished { url, spool }),
+            }
         }
         self.publish();
     }
