@@ -23,7 +23,7 @@ use neptune_wire::{AttemptNumber, CreateJob, Digest, JobId, Micros, Param};
 use serde::{Deserialize, Serialize};
 
 use crate::rest::BlobSource;
-use crate::spool::{Lock, replace_file, sync_tree};
+use crate::spool::{FORMAT, Lock, check_format, replace_file, sync_tree};
 
 /// `job.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,15 @@ pub struct Registered {
     pub attempt: AttemptNumber,
     /// Its token.
     pub token: String,
+}
+
+/// `job.json` as it is written.
+#[derive(Serialize, Deserialize)]
+struct Stored<T> {
+    /// [`FORMAT`] when it was written.
+    format: u32,
+    #[serde(flatten)]
+    file: T,
 }
 
 /// One job's folder, owned by this process.
@@ -95,8 +104,9 @@ impl JobFolder {
     /// that is none.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let lock = Lock::take(&path.join("lock"))?;
-        let file = serde_json::from_slice(&fs::read(path.join("job.json"))?)?;
-        Ok(Self { path: path.into(), file, _lock: lock })
+        let stored: Stored<JobFile> = serde_json::from_slice(&fs::read(path.join("job.json"))?)?;
+        check_format(stored.format)?;
+        Ok(Self { path: path.into(), file: stored.file, _lock: lock })
     }
 
     /// The folder, to be given to the program as `NEPTUNE_SPOOL_DIR`.
@@ -232,7 +242,8 @@ impl JobFolder {
     }
 
     fn save(&self) -> io::Result<()> {
-        replace_file(&self.job_file(), &serde_json::to_vec_pretty(&self.file)?, 0o600)
+        let stored = Stored { format: FORMAT, file: &self.file };
+        replace_file(&self.job_file(), &serde_json::to_vec_pretty(&stored)?, 0o600)
     }
 }
 

@@ -37,9 +37,16 @@ pub(crate) use lines::{LineFile, read_lines};
 pub(crate) use lock::{Lock, LockError};
 pub(crate) use place::{replace_file, room_for, sync_dir, sync_tree};
 
+/// Version of everything under a spool root. What a newer version wrote is refused; `tests/fixtures` has every version.
+///
+/// A new one: count up here, read the old one in [`Spool::open`] and [`crate::folder`], add a fixture.
+pub(crate) const FORMAT: u32 = 1;
+
 /// `session.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionFile {
+    /// [`FORMAT`] when it was written.
+    pub(crate) format: u32,
     pub(crate) session: SessionId,
     pub(crate) job: JobRef,
     pub(crate) attempt: AttemptNumber,
@@ -100,7 +107,9 @@ impl Spool {
     /// [`LockError::Held`] when it is not gone.
     pub(crate) fn open(path: &Path) -> Result<Self, LockError> {
         let lock = Lock::take(&path.join("lock"))?;
-        let file = serde_json::from_slice(&fs::read(path.join("session.json"))?).map_err(io::Error::from)?;
+        let file: SessionFile =
+            serde_json::from_slice(&fs::read(path.join("session.json"))?).map_err(io::Error::from)?;
+        check_format(file.format)?;
         let mut spool = Self::at(path.into(), file, lock);
         spool.frames = Frames::scan(path, spool.file.session)?;
         for digest in spool.list_blobs()? {
@@ -247,6 +256,15 @@ impl Spool {
         }
         room_for(&self.path, bytes, bounds.disk_free_bytes)
     }
+}
+
+/// Refuses what a newer version wrote.
+pub(crate) fn check_format(format: u32) -> io::Result<()> {
+    if format <= FORMAT {
+        return Ok(());
+    }
+    let text = format!("spool format {format}, this version knows up to {FORMAT}; upgrade Neptune here");
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 /// Opens a file to append to, made for its owner alone.

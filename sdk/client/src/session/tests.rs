@@ -11,7 +11,7 @@ use neptune_wire::{AttemptNumber, ChannelKind, ChannelName, ChannelOrigin, Micro
 use proptest::prelude::*;
 
 use super::*;
-use crate::spool::{Bounds, SessionFile};
+use crate::spool::{Bounds, FORMAT, SessionFile};
 
 const SESSION: SessionId = SessionId::from_bytes([5; 16]);
 const BAD: u32 = 1;
@@ -162,6 +162,7 @@ impl World {
         let job_dir = self.folder.path();
         let create = |session| {
             let file = SessionFile {
+                format: FORMAT,
                 session,
                 job: "TRIG-1".parse().unwrap(),
                 attempt: AttemptNumber(1),

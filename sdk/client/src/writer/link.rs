@@ -19,7 +19,7 @@ use crate::notice::Notice;
 use crate::random::new_session_id;
 use crate::rest::Rest;
 use crate::session::{Blobs, Session};
-use crate::spool::{Bounds, SessionFile, Spool};
+use crate::spool::{Bounds, FORMAT, SessionFile, Spool};
 
 mod connection;
 mod drain;
@@ -342,6 +342,7 @@ impl Link {
 fn create_spool(shared: &Shared, session: SessionId) -> std::io::Result<Spool> {
     let settings = &shared.settings;
     let file = SessionFile {
+        format: FORMAT,
         session,
         job: settings.job.clone(),
         attempt: settings.attempt,
