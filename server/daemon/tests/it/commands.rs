@@ -41,6 +41,17 @@ fn every_setting_is_printed_with_its_origin() {
 }
 
 #[test]
+fn the_page_about_the_server_names_every_setting() {
+    let page = include_str!("../../../../docs/server.md");
+    let folder = tempdir().unwrap();
+    let (_, printed, _) = run(folder.path(), &["--print-config"]);
+    let keys = printed.lines().map(|line| line.trim_start_matches("# ").split(' ').next().unwrap());
+    for key in keys {
+        assert!(page.contains(&format!("`{key}`")), "docs/server.md does not name {key}");
+    }
+}
+
+#[test]
 fn what_is_wrong_in_the_configuration_is_named() {
     let folder = tempdir().unwrap();
     let check = |file: &str, arguments: &[&str], wanted: &str| {

@@ -1,6 +1,7 @@
 //! The server itself: documents, page, metrics, TLS, an orderly end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use neptune_http::{Ended, Settings, TlsFiles};
 use rustls::pki_types::ServerName;
@@ -147,4 +148,44 @@ async fn a_stop_does_not_wait_for_ever() {
     raw(&mut other, "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     served.stop.cancel();
     assert_eq!(tokio::time::timeout(SOON, served.ended).await.unwrap().unwrap(), Ended::Cut);
+}
+
+/// Reads until the server closes, with a clock that runs ahead whenever nothing else does; answers the virtual time.
+async fn until_closed(stream: &mut TcpStream) -> Duration {
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(3600), stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn who_connects_and_asks_nothing_is_let_go() {
+    let served = Served::new().await;
+    for begin in ["", "GET /hea", "GET /health HTTP/1.1\r\nhost: localhost\r\nx-slow: "] {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        let time = until_closed(&mut stream).await;
+        assert!(time <= Duration::from_secs(61), "{begin:?}: {time:?}");
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_peer_that_answers_no_ping_is_let_go() {
+    let served = Served::new().await;
+    for path in ["/api/v1/ingest", "/api/v1/live"] {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).await.unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 101");
+        let time = until_closed(&mut stream).await;
+        assert!((Duration::from_secs(60)..Duration::from_secs(90)).contains(&time), "{path}: {time:?}");
+        tokio::time::resume();
+    }
 }
