@@ -201,4 +201,13 @@ mod tests {
         check(&["--data=b"], true, "b", &[]);
         assert!(Options::read(["--data".into()].into_iter(), Path::new("/clone")).is_err());
     }
+    #[test]
+    fn what_we_start_can_be_asked_to_stop() {
+        note_signals().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        server::signal(&child, Signal::SIGTERM);
+        let ended = server::wait_at_most(&mut child, Duration::from_secs(10)).unwrap();
+        let _ = child.kill();
+        assert!(ended.is_some(), "the child ignores SIGTERM");
+    }
 }
