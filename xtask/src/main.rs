@@ -36,7 +36,7 @@ cargo xtask COMMAND
                           set up, build, serve until Ctrl-C; an example job runs on the first start
   test [--long] [FILTER]  set up, build, run every test; --long: full counts, sizes and durations
   verify                  format, lints, documentation, dependencies; warnings are errors
-  bench [OPTIONS]         build and run the benchmark of the speed targets
+  bench [ROWS] [OPTIONS]  build and run the benchmark of the speed targets
   setup                   only set up and build
   web                     only the web page, into web-ui/dist
   python                  only the Python module, into .venv
@@ -57,12 +57,13 @@ fn main() -> ExitCode {
 
 /// Runs one command; answers whether what it checked is good.
 fn run(mut arguments: Parser) -> Result<bool> {
+    // Wherever it stands: nobody who asks for help wants a build first.
+    if std::env::args_os().any(|argument| argument == "--help" || argument == "-h") {
+        step::say(USAGE);
+        return Ok(true);
+    }
     let verb = match arguments.next()? {
         Some(Arg::Value(verb)) => verb.string()?,
-        Some(Arg::Short('h') | Arg::Long("help")) => {
-            step::say(USAGE);
-            return Ok(true);
-        }
         Some(other) => return Err(other.unexpected().into()),
         None => bail!("a command is missing\n\n{USAGE}"),
     };

@@ -3,7 +3,8 @@
 //! Every cargo call that builds or checks them takes the same [`SELECTION`]: features are unified over the selected
 //! packages, so another selection would compile the libraries once more, RocksDB's C++ among them.
 
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -16,6 +17,9 @@ pub(crate) const SELECTION: [&str; 5] = ["--workspace", "--exclude", "neptune-py
 
 /// The programs a person runs.
 pub(crate) const PROGRAMS: [&str; 2] = ["neptune", "neptune-server"];
+
+/// How many C++ files RocksDB 11 has; only shown as progress.
+pub(crate) const ROCKSDB_FILES: usize = 343;
 
 /// Builds the server (which embeds `web-ui/dist`) and the command line.
 pub(crate) fn build(place: &Place) -> Result<()> {
@@ -37,20 +41,33 @@ pub(crate) fn cargo(place: &Place, verb: &str) -> Command {
 
 /// Says what takes so long before it does, if RocksDB was never built in this target folder.
 pub(crate) fn announce_rocksdb(place: &Place) {
-    let built = fs::read_dir(place.target.join("release/build")).is_ok_and(|entries| {
-        entries.flatten().any(|entry| {
-            entry.file_name().to_string_lossy().starts_with("librocksdb-sys-")
-                && entry.path().join("out/librocksdb.a").is_file()
-        })
-    });
-    if !built {
-        let once = if place.ccache_folder().is_dir() {
-            "ccache keeps it for every clone"
-        } else {
-            "once per target folder"
-        };
-        step::say(&format!(
-            "  RocksDB is compiled first: about 24 minutes on two cores ({once}); everything else takes a few minutes"
-        ));
+    if rocksdb_folders(place).any(|folder| folder.join("librocksdb.a").is_file()) {
+        return;
     }
+    let once = if place.ccache_folder().is_dir() {
+        "ccache keeps it for every clone"
+    } else {
+        "once per target folder"
+    };
+    step::say(&format!(
+        "  RocksDB is compiled first: about 24 minutes on two cores ({once}); everything else takes a few minutes"
+    ));
+}
+
+/// How many of RocksDB's files are compiled so far.
+pub(crate) fn rocksdb_objects(place: &Place) -> usize {
+    let is_object = |entry: &DirEntry| entry.path().extension().is_some_and(|extension| extension == "o");
+    rocksdb_folders(place)
+        .flat_map(fs::read_dir)
+        .map(|entries| entries.flatten().filter(is_object).count())
+        .max()
+        .unwrap_or(0)
+}
+
+/// Where its build script works; another version of it, or of us, may have left a folder of its own.
+fn rocksdb_folders(place: &Place) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(place.target.join("release/build")).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("librocksdb-sys-"))
+        .map(|entry| entry.path().join("out"))
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::native;
 use crate::place::Place;
 
 /// How often the line on a terminal is drawn again.
@@ -84,10 +85,10 @@ pub(crate) fn observe(
             child.kill()?;
             let _ = writeln!(&file, "\nended by xtask: it took longer than {}", seconds(limit));
         } else if terminal {
-            draw(took, &last_line(&log));
+            draw(took, &doing(place, &log));
         } else if took - said >= HEARTBEAT {
             said = took;
-            say(&format!("  {title}: {} so far; {}", seconds(took), last_line(&log)));
+            say(&format!("  {title}: {} so far; {}", seconds(took), doing(place, &log)));
         }
     };
     if terminal {
@@ -138,8 +139,18 @@ fn draw(took: Duration, line: &str) {
     let _ = stderr().flush();
 }
 
-fn last_line(log: &Path) -> String {
-    tail(log).lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").trim().to_owned()
+/// The last line of the log, and how far the one compile is that takes longer than all others.
+fn doing(place: &Place, log: &Path) -> String {
+    let text = tail(log);
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");
+    if line.contains("librocksdb-sys") {
+        return format!(
+            "{line}: {} of about {} files",
+            native::rocksdb_objects(place),
+            native::ROCKSDB_FILES
+        );
+    }
+    line.to_owned()
 }
 
 fn tail(log: &Path) -> String {
