@@ -11,7 +11,9 @@ mod points;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use neptune_wire::query::{Envelope, EnvelopeQuery, Images, ImagesQuery, Lines, PointsQuery, TextQuery};
+use neptune_wire::query::{
+    Envelope, EnvelopeQuery, Images, ImagesQuery, Lines, PointsQuery, SeriesRef, TextQuery,
+};
 use neptune_wire::{ChannelKind, ChannelName, Digest, JobId, JobRef, Number};
 
 use crate::envelope::{Bucket, Cut, envelope};
@@ -92,19 +94,20 @@ impl Engine {
         }
         points::check_range(query.from, query.to)?;
         let cut = Cut { axis: query.by, from: query.from, to: query.to, buckets: query.buckets };
-        let mut envelopes = Vec::with_capacity(query.series.len());
-        for series in &query.series {
-            let id = self.find_job(grant, &series.job)?.id.clone();
-            let heads = self.find_heads(grant, &series.job).await?;
-            let (_, view) = numeric_view(&heads, &series.channel)?;
-            let (channel, work) = (series.channel.clone(), view.len());
-            let read = move || {
-                let buckets = envelope(view.blocks(), cut);
-                envelope_from_buckets(id, channel, view.len() as u64, &buckets)
-            };
-            envelopes.push(scan(work, read).await?);
-        }
-        Ok(envelopes)
+        let each = query.series.iter().map(|series| self.read_envelope(grant, series, cut));
+        futures::future::try_join_all(each).await
+    }
+
+    async fn read_envelope(&self, grant: &Grant, series: &SeriesRef, cut: Cut) -> Result<Envelope, Refused> {
+        let id = self.find_job(grant, &series.job)?.id.clone();
+        let heads = self.find_heads(grant, &series.job).await?;
+        let (_, view) = numeric_view(&heads, &series.channel)?;
+        let (channel, work) = (series.channel.clone(), view.len());
+        let read = move || {
+            let buckets = envelope(&view, cut);
+            envelope_from_buckets(id, channel, view.len() as u64, &buckets)
+        };
+        scan(work, read).await
     }
 
     /// Lines of a text channel or log.

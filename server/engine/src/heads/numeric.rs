@@ -29,9 +29,12 @@ pub(crate) struct NumericHead {
     open: Block,
     summary: Summary,
     steps: Steps,
-    /// Whether arrival order is order of x, NaN last.
+    /// Points did not arrive in order of x, NaN last.
     unordered: bool,
     last_key: u64,
+    /// Points did not arrive in order of time.
+    time_unordered: bool,
+    last_time_key: u64,
     /// Order of x, as far as it was asked for while the channel is unordered.
     order: Option<Arc<XOrder>>,
 }
@@ -51,6 +54,8 @@ pub(crate) struct NumericView {
     open: Block,
     /// Whether arrival order is order of x.
     pub(crate) ordered: bool,
+    /// Whether arrival order is order of time.
+    pub(crate) time_ordered: bool,
     pub(crate) order: Option<Arc<XOrder>>,
 }
 
@@ -82,8 +87,18 @@ impl Default for Summary {
 
 impl NumericHead {
     pub(crate) fn append(&mut self, points: &Numeric<'_>) {
-        let (mut x, mut y, mut time) = (points.x(), points.y(), points.time());
-        let mut left = points.len();
+        self.extend(points.len(), points.x(), points.y(), points.time());
+    }
+
+    /// Appends `count` points of three columns.
+    pub(crate) fn extend(
+        &mut self,
+        count: usize,
+        mut x: impl Iterator<Item = f64>,
+        mut y: impl Iterator<Item = f64>,
+        mut time: impl Iterator<Item = i64>,
+    ) {
+        let mut left = count;
         while left > 0 {
             let taken = left.min(BLOCK_POINTS - self.open.len());
             let first = self.open.len();
@@ -111,6 +126,10 @@ impl NumericHead {
             let key = order_key(x);
             self.unordered |= key < self.last_key;
             self.last_key = key;
+            // Flipping the sign bit makes unsigned order the order of time.
+            let time_key = time.cast_unsigned() ^ 1 << 63;
+            self.time_unordered |= time_key < self.last_time_key;
+            self.last_time_key = time_key;
         }
     }
 
@@ -144,6 +163,7 @@ impl NumericHead {
             full: self.full.clone(),
             open: self.open.clone(),
             ordered: !self.unordered,
+            time_ordered: !self.time_unordered,
             order: self.order.clone(),
         }
     }
@@ -209,6 +229,30 @@ impl NumericView {
     pub(crate) fn x(&self, index: usize) -> f64 {
         let (block, at) = self.at(index);
         block.x[at]
+    }
+
+    pub(crate) fn time(&self, index: usize) -> i64 {
+        let (block, at) = self.at(index);
+        block.time[at]
+    }
+
+    /// The values of points `range` in order of arrival, block by block.
+    pub(crate) fn values(&self, range: Range<usize>) -> impl Iterator<Item = &[f64]> {
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            if at >= range.end {
+                return None;
+            }
+            let (block, first) = self.at(at);
+            let last = block.len().min(first + (range.end - at));
+            at += last - first;
+            Some(&block.y[first..last])
+        })
+    }
+
+    /// Points `range` in order of arrival.
+    pub(crate) fn copy(&self, range: Range<u64>) -> LivePoints {
+        copy(&self.full, &self.open, range)
     }
 
     /// The point that arrived as number `index`.

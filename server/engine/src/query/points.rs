@@ -1,13 +1,16 @@
 //! Pages of exact points, by (x, arrival) or by arrival.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use neptune_wire::query::{PointOrder, PointsQuery};
 
 use super::PointsPage;
 use crate::Refused;
+use crate::envelope::partition;
 use crate::heads::numeric::NumericView;
 use crate::heads::order::{XOrder, order_key};
+use crate::live::LivePoints;
 
 const LIMIT: u32 = 10_000;
 const LIMIT_MAX: u32 = 100_000;
@@ -74,24 +77,29 @@ pub(super) fn check_range(from: Option<f64>, to: Option<f64>) -> Result<(), Refu
 pub(super) fn page(view: &NumericView, asked: &Asked) -> (PointsPage, Option<Arc<XOrder>>) {
     match asked.after {
         After::Arrival(first) => (page_by_arrival(view, asked, first), None),
-        After::X(after) if view.ordered => (page_by_x(view, asked, after, |at| at), None),
+        After::X(after) if view.ordered => {
+            let (places, next) = places_by_x(view, asked, after, |at| at);
+            (PointsPage::of_run(view, places, next), None)
+        }
         After::X(after) => {
             let complete = view.order.clone().filter(|order| order.len() >= view.len());
             let order = complete.clone().unwrap_or_else(|| Arc::new(XOrder::of_view(view)));
             let arrivals = order.arrivals();
-            let page = page_by_x(view, asked, after, |at| arrivals[at] as usize);
+            let (places, next) = places_by_x(view, asked, after, |at| arrivals[at] as usize);
+            let mut page = PointsPage { next, ..PointsPage::default() };
+            arrivals[places].iter().for_each(|arrival| page.push(view, *arrival as usize));
             (page, complete.is_none().then_some(order))
         }
     }
 }
 
-/// `arrival_of`: the arrival number of the point at a place in the order of x.
-fn page_by_x(
+/// The places of the page in the order of x, and the cursor of the next. `arrival_of`: the point at a place.
+fn places_by_x(
     view: &NumericView,
     asked: &Asked,
     after: Option<(u64, u64)>,
     arrival_of: impl Fn(usize) -> usize,
-) -> PointsPage {
+) -> (Range<usize>, Option<String>) {
     let place = |at: usize| {
         let arrival = arrival_of(at);
         (order_key(view.x(arrival)), arrival as u64)
@@ -102,29 +110,32 @@ fn page_by_x(
         // A range holds no NaN.
         (_, to) => order_key(to.unwrap_or(f64::INFINITY)),
     };
-    let start = partition(view.len(), |at| {
+    let start = partition(0..view.len(), |at| {
         let here = place(at);
         here.0 < from || after.is_some_and(|after| here <= after)
     });
-    let end = partition(view.len(), |at| place(at).0 <= to);
+    let end = partition(start..view.len(), |at| place(at).0 <= to);
     let last = end.min(start + asked.limit);
     let next = (start < last && last < end).then(|| {
         let (key, arrival) = place(last - 1);
         format!("x{key:x}-{arrival}")
     });
-    let mut page = PointsPage { next, ..PointsPage::default() };
-    (start..last).for_each(|at| page.push(view, arrival_of(at)));
-    page
+    (start..last, next)
 }
 
 fn page_by_arrival(view: &NumericView, asked: &Asked, first: u64) -> PointsPage {
+    let first = usize::try_from(first).unwrap_or(usize::MAX).min(view.len());
+    if asked.from.is_none() && asked.to.is_none() {
+        let last = view.len().min(first + asked.limit);
+        let next = (last < view.len()).then(|| format!("a{last}"));
+        return PointsPage::of_run(view, first..last, next);
+    }
     let from = asked.from.unwrap_or(f64::NEG_INFINITY);
     let to = asked.to.unwrap_or(f64::INFINITY);
-    let everything = asked.from.is_none() && asked.to.is_none();
     let mut page = PointsPage::default();
-    for arrival in usize::try_from(first).unwrap_or(usize::MAX)..view.len() {
+    for arrival in first..view.len() {
         let x = view.x(arrival);
-        if everything || from <= x && x <= to {
+        if from <= x && x <= to {
             if page.x.len() == asked.limit {
                 page.next = Some(format!("a{arrival}"));
                 break;
@@ -136,22 +147,17 @@ fn page_by_arrival(view: &NumericView, asked: &Asked, first: u64) -> PointsPage 
 }
 
 impl PointsPage {
+    fn of_run(view: &NumericView, run: Range<usize>, next: Option<String>) -> PointsPage {
+        let LivePoints { x, y, time } = view.copy(run.start as u64..run.end as u64);
+        PointsPage { x, y, time, next }
+    }
+
     fn push(&mut self, view: &NumericView, arrival: usize) {
         let (x, y, time) = view.point(arrival);
         self.x.push(x);
         self.y.push(y);
         self.time.push(time);
     }
-}
-
-/// The first place where `before` no longer holds.
-fn partition(len: usize, before: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, len);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if before(middle) { low = middle + 1 } else { high = middle }
-    }
-    low
 }
 
 fn read_x_cursor(cursor: &str) -> Option<(u64, u64)> {
