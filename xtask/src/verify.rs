@@ -51,6 +51,7 @@ impl Checks<'_> {
         step::say(
             "  not checked: security advisories (their database is a download of its own; see `cargo audit`)",
         );
+        self.sentences("features", || native::feature_faults(place));
         self.python();
         let tsc = "web-ui/node_modules/typescript/bin/tsc";
         self.command("typescript", place.command("node").args([tsc, "--project", "web-ui"]));
