@@ -15,6 +15,7 @@ use neptune_wire::{AttemptNumber, JobRef, Problem};
 use tokio::sync::{Notify, mpsc};
 
 use crate::backoff::Backoff;
+use crate::fork;
 use crate::notice::{Notice, Notices};
 use crate::rest::{Access, RestError};
 use crate::socket::{Socket, text};
@@ -153,7 +154,7 @@ struct Link {
 impl Link {
     fn thread(mut self) {
         let _ = nix::sys::signal::SigSet::all().thread_block();
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        match fork::undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build()) {
             Ok(runtime) => {
                 runtime.block_on(self.run());
                 runtime.shutdown_background();

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -216,7 +215,8 @@ impl Notices {
     pub fn stderr() -> Self {
         Self::to(|notice| {
             // Standard error may be closed; there is nobody left to tell then.
-            let _ = writeln!(std::io::stderr(), "neptune: {notice}");
+            // Not by `writeln!`: a forked child would wait for ever for its lock, if another thread was writing just then.
+            let _ = nix::unistd::write(std::io::stderr(), format!("neptune: {notice}\n").as_bytes());
         })
     }
 

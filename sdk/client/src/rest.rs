@@ -19,6 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::fork;
+
 mod blobs;
 mod blocking;
 mod channels;
@@ -152,20 +154,24 @@ impl Rest {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let mut builder = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .user_agent(CLIENT)
             .default_headers(headers)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true);
-        let tls = if url.scheme() == "https" {
-            crate::tls::client_config().map_err(RestError::Request)?
-        } else {
-            crate::tls::no_roots_config()
-        };
-        builder = builder.tls_backend_preconfigured((*tls).clone());
-        let http = builder.build().map_err(|error| RestError::Request(innermost(&error)))?;
+        let http = fork::undivided(|| {
+            let tls = if url.scheme() == "https" {
+                crate::tls::client_config().map_err(RestError::Request)?
+            } else {
+                crate::tls::no_roots_config()
+            };
+            builder
+                .tls_backend_preconfigured((*tls).clone())
+                .build()
+                .map_err(|error| RestError::Request(innermost(&error)))
+        })?;
         Ok(Self { http, access })
     }
 

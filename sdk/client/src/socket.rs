@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::fork;
 use crate::rest::{Access, CLIENT, RestError, innermost};
 use crate::session::{Blobs, Session};
 
@@ -143,7 +144,7 @@ async fn open(access: &Access, path: &str) -> Result<WebSocket, RestError> {
     let (scheme, stream): (_, Box<dyn Stream>) = match url.scheme() {
         "http" => ("ws", Box::new(tcp)),
         "https" => {
-            let config = crate::tls::client_config().map_err(RestError::Request)?;
+            let config = fork::undivided(crate::tls::client_config).map_err(RestError::Request)?;
             let name = rustls::pki_types::ServerName::try_from(bare).map_err(|_| invalid())?;
             let tls = tokio_rustls::TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await;
             ("wss", Box::new(tls.map_err(|error| unreachable(innermost(&error)))?))

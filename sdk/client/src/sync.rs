@@ -11,6 +11,7 @@ use std::time::Duration;
 use neptune_wire::{JobId, JobUid};
 
 use crate::folder::{self, JobFolder};
+use crate::fork;
 use crate::notice::Notices;
 use crate::rest::{Access, Rest, RestError};
 use crate::session::Session;
@@ -109,7 +110,7 @@ pub enum SyncError {
 /// When the root cannot be listed. Trouble with one folder is in the report and does not stop the others.
 pub fn sync(settings: &SyncSettings, progress: &mut dyn FnMut(SyncProgress)) -> io::Result<SyncReport> {
     let mut report = SyncReport::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = fork::undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build())?;
     for path in list_folders(settings)? {
         let outcome = runtime.block_on(upload_folder(settings, &path, progress));
         match outcome {

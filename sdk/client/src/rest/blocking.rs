@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::{Rest, RestError};
+use crate::fork;
 
 /// A [`Rest`] and a small runtime to wait on it: `api.wait(api.rest().read_job(&job))`.
 ///
@@ -20,7 +21,7 @@ impl Blocking {
     ///
     /// [`RestError::Request`] when the operating system has no more file descriptors.
     pub fn new(rest: Rest) -> Result<Self, RestError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = fork::undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
         let runtime = runtime.map_err(|error| RestError::Request(format!("no runtime: {error}")))?;
         Ok(Self { rest, runtime })
     }

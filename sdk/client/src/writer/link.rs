@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::shared::{Request, Shared};
 use super::{FRAME_EVERY, SPOOL_AFTER, SYNC_EVERY, Stats, now};
 use crate::backoff::Backoff;
+use crate::fork;
 use crate::notice::Notice;
 use crate::random::new_session_id;
 use crate::rest::Rest;
@@ -95,7 +96,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
         // Signals belong to the program's own threads.
         let _ = nix::sys::signal::SigSet::all().thread_block();
         let _ended = Ended(Arc::clone(&shared));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = fork::undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
         match runtime {
             Ok(runtime) => {
                 runtime.block_on(Link::new(shared).run());
