@@ -103,7 +103,7 @@ pub(crate) fn announce_rocksdb(place: &Place) {
         "once per target folder"
     };
     step::say(&format!(
-        "  RocksDB is compiled first: about 24 minutes on two cores ({once}); everything else takes a few minutes"
+        "  RocksDB is compiled first: 11 to 24 minutes on two cores ({once}); everything else takes a few minutes"
     ));
 }
 

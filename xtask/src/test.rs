@@ -13,12 +13,14 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::place::{Place, program};
 use crate::report::{Report, Row};
@@ -209,6 +211,11 @@ impl Tests<'_> {
         if let Some(browser) = program("chromium") {
             command.env("NEPTUNE_TEST_CHROMIUM", browser);
         }
+        // A shell starts what runs in the background deaf to Ctrl-C, and tests press it.
+        // SAFETY: between fork and exec nothing but a system call is made.
+        unsafe {
+            command.pre_exec(|| signal(Signal::SIGINT, SigHandler::SigDfl).map(drop).map_err(Into::into))
+        };
         in_venv(self.place, command)
     }
 }

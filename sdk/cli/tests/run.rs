@@ -5,12 +5,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 /// A folder with a job, and a home and a spool of its own.
@@ -313,8 +314,11 @@ time.sleep(60)
 
 /// Starts a job that waits, and answers it with the process id of its child.
 fn start_waiting(place: &Place) -> (Child, i32) {
-    let mut child =
-        place.command(&["run", "--offline"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = place.command(&["run", "--offline"]);
+    // The tests may run under nohup.
+    // SAFETY: between fork and exec nothing but a system call is made.
+    unsafe { command.pre_exec(|| signal(Signal::SIGHUP, SigHandler::SigDfl).map(drop).map_err(Into::into)) };
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let grandchild = line.trim().strip_prefix("ready ").unwrap().parse().unwrap();

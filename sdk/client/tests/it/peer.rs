@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ pub struct Peer {
 impl Peer {
     pub fn start() -> Self {
         let state = Arc::new(Mutex::new(State { seed: 0x5eed, ..State::default() }));
-        let mut peer = Self { state, address: "127.0.0.1:0".parse().unwrap(), running: None };
+        let mut peer = Self { state, address: SocketAddr::from((own_address(), 0)), running: None };
         peer.restart();
         peer
     }
@@ -206,6 +207,13 @@ impl Peer {
             }
         }
     }
+}
+
+/// A loopback address for one peer alone: while it is away, nobody else may be given its port.
+fn own_address() -> [u8; 4] {
+    static PEERS: AtomicU32 = AtomicU32::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    [127, high, low, 2 + (PEERS.fetch_add(1, Ordering::Relaxed) % 250) as u8]
 }
 
 impl Drop for Peer {
