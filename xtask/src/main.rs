@@ -68,6 +68,7 @@ fn run(mut arguments: Parser) -> Result<bool> {
         None => bail!("a command is missing\n\n{USAGE}"),
     };
     let place = Place::find()?;
+    place.take_over(std::env::args_os().skip(1))?;
     match verb.as_str() {
         "serve" => serve::run(&place, &serve::Options::read(arguments.raw_args()?, &place.root)?)?,
         "bench" => bench::run(&place, arguments.raw_args()?)?,

@@ -2,13 +2,24 @@
 //!
 //! Everything is found from what cargo says about the running binary, so a target folder outside the clone (or one
 //! that several clones share) needs no setting of ours.
+//!
+//! Clones that share a target folder share what is built there, our own crates too: cargo takes one clone's crate for
+//! another's as long as the other's files are older than it. [`Place::take_over`] prevents that.
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+
+use crate::{stamp, step};
+
+/// Set for a command that [`Place::take_over`] has started again.
+const TAKEN_OVER: &str = "NEPTUNE_XTASK_TAKEN_OVER";
 
 /// The folders one run of `cargo xtask` works in.
 #[derive(Debug, Clone)]
@@ -32,6 +43,43 @@ impl Place {
         let logs = target.join("xtask-logs");
         std::fs::create_dir_all(&logs).with_context(|| format!("{}", logs.display()))?;
         Ok(Self { root, target, logs })
+    }
+
+    /// Makes sure that what lies in the target folder is built from this clone's sources: if another clone used it last,
+    /// dates them now, so that cargo builds them. Where this very program is the other's, starts the command again.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be dated or written, or cargo not started.
+    pub(crate) fn take_over(&self, arguments: impl Iterator<Item = OsString>) -> Result<()> {
+        let mark = self.target.join("xtask-clone");
+        let ours = self.root.as_os_str().as_encoded_bytes();
+        let last = fs::read(&mark).ok();
+        let is_foreign = Path::new(env!("CARGO_MANIFEST_DIR")).parent() != Some(&self.root);
+        if is_foreign && env::var_os(TAKEN_OVER).is_some() {
+            bail!("{} keeps another clone's xtask; `cargo clean` mends it", self.target.display());
+        }
+        if is_foreign || last.as_ref().is_some_and(|last| last != ours) {
+            step::say(&format!(
+                "  another clone was built in {}: this one is built anew",
+                self.target.display()
+            ));
+            for file in stamp::files(&self.root)? {
+                if file.extension().is_some_and(|extension| extension == "rs") {
+                    let dated = File::options().append(true).open(&file);
+                    let dated = dated.and_then(|file| file.set_modified(SystemTime::now()));
+                    dated.with_context(|| format!("{}", file.display()))?;
+                }
+            }
+        }
+        if last.as_deref() != Some(ours) {
+            fs::write(&mark, ours).with_context(|| format!("{}", mark.display()))?;
+        }
+        if is_foreign {
+            let error = self.cargo("xtask").args(arguments).env(TAKEN_OVER, "1").exec();
+            return Err(error).context("cannot start cargo");
+        }
+        Ok(())
     }
 
     /// The place of this source file's own clone, for tests that read the repository.
