@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use neptune_store::kv::{
-    Batch, CommitError, Key, KeyRange, Kv, KvRead, Limits, MemoryKv, Page, ReadError, Scan,
+    Batch, CommitError, Key, KeyRange, Kv, KvRead, Limits, MemoryKv, Page, ReadError, Scan, TooLarge,
 };
 use neptune_store::{Blobs, Store};
 use neptune_wire::frame::FrameBuilder;
@@ -43,6 +43,8 @@ pub(crate) enum Trouble {
     UnknownWritten,
     /// Not written, but nobody knows.
     UnknownLost,
+    /// Not written, and the same batch never will be.
+    TooLarge,
     /// The process dies before or after this commit: it never answers, and nothing is written any more.
     DiesBefore,
     DiesAfter,
@@ -117,6 +119,9 @@ impl Kv for TroubledKv {
             Trouble::None => self.kv.commit(batch).await,
             Trouble::Busy => Err(CommitError::Busy),
             Trouble::UnknownLost => Err(CommitError::Unknown("lost".into())),
+            Trouble::TooLarge => {
+                Err(CommitError::TooLarge(TooLarge { what: "batch", size: 2, limit: 1, unit: "bytes" }))
+            }
             Trouble::UnknownWritten => {
                 self.kv.commit(batch).await?;
                 Err(CommitError::Unknown("written".into()))

@@ -235,13 +235,18 @@ impl Store {
             }
             match answer {
                 Ok(()) => return Ok(()),
-                Err(CommitError::Conflict(_)) if in_doubt && self.holds(&batch).await? => return Ok(()),
+                Err(CommitError::Conflict(_)) if in_doubt => match self.holds(&batch).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => return Err(WriteError::Conflict),
+                    // What lies there is to be seen before anybody may be told; it is tried on.
+                    Err(error) => tracing::warn!(%error, "a commit's fate is not known yet"),
+                },
                 Err(CommitError::Conflict(_)) => return Err(WriteError::Conflict),
                 Err(CommitError::Fenced) => return Err(WriteError::Closed),
-                Err(CommitError::TooLarge(error)) => return Err(WriteError::TooLarge(error)),
                 Err(CommitError::Unknown(_)) => in_doubt = true,
                 // Whether an earlier try was written is still open, so it is tried on.
-                Err(CommitError::ReadOnly | CommitError::Read(_)) if in_doubt => {}
+                Err(CommitError::ReadOnly | CommitError::Read(_) | CommitError::TooLarge(_)) if in_doubt => {}
+                Err(CommitError::TooLarge(error)) => return Err(WriteError::TooLarge(error)),
                 Err(CommitError::ReadOnly) => return Err(WriteError::ReadOnly),
                 Err(CommitError::Read(error)) => return Err(StoreError::Read(error).into()),
                 Err(CommitError::Busy) => {

@@ -82,14 +82,14 @@ impl LogCursor {
         let gap = offset.saturating_sub(self.next);
         let known = gap.min(self.announced);
         self.announced -= known;
-        self.next = self.next.max(offset + length);
+        self.next = self.next.max(offset.saturating_add(length));
         Cut { skip, gap, lost: gap - known, new_attempt }
     }
 
     /// The sender says that it lost bytes.
     pub(crate) fn announce_lost(&mut self, attempt: AttemptNumber, bytes: u64) {
         self.turn_to(attempt);
-        self.announced += bytes;
+        self.announced = self.announced.saturating_add(bytes);
     }
 
     fn turn_to(&mut self, attempt: AttemptNumber) -> bool {

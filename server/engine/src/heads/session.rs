@@ -1,5 +1,6 @@
 //! Sessions in memory: which frames were taken, which are stored, and what the session's channel numbers mean.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, RwLock};
 
 use neptune_store::{SessionRecord, StoredSession};
@@ -7,9 +8,6 @@ use neptune_wire::{AttemptNumber, SessionId};
 use tokio::sync::watch;
 
 use crate::registry::LOCK;
-
-/// A number that is not bound.
-const UNBOUND: u32 = u32::MAX;
 
 /// One writer's session.
 pub(crate) struct Session {
@@ -32,9 +30,8 @@ struct Taken {
 
 #[derive(Debug, Default)]
 struct Bindings {
-    /// The job's channel of each number.
-    channels: Vec<u32>,
-    bound: u32,
+    /// The job's channel of each number. A map, as numbers may be far apart.
+    channels: HashMap<u32, u32>,
     parts: u32,
 }
 
@@ -84,26 +81,19 @@ impl Session {
     /// The job's channel of a number.
     pub(crate) fn find_channel(&self, number: u32) -> Option<u32> {
         let bindings = self.bindings.read().expect(LOCK);
-        bindings.channels.get(number as usize).copied().filter(|channel| *channel != UNBOUND)
+        bindings.channels.get(&number).copied()
     }
 
     /// How many numbers are bound, and how many records hold them.
     pub(crate) fn bound(&self) -> (u32, u32) {
         let bindings = self.bindings.read().expect(LOCK);
-        (bindings.bound, bindings.parts)
+        (bindings.channels.len() as u32, bindings.parts)
     }
 
     /// Binds numbers to channels; it is stored already, as one record.
     pub(crate) fn bind(&self, channels: &[(u32, u32)]) {
         let mut bindings = self.bindings.write().expect(LOCK);
-        for &(number, channel) in channels {
-            let at = number as usize;
-            if bindings.channels.len() <= at {
-                bindings.channels.resize(at + 1, UNBOUND);
-            }
-            bindings.bound += u32::from(bindings.channels[at] == UNBOUND);
-            bindings.channels[at] = channel;
-        }
+        bindings.channels.extend(channels.iter().copied());
         bindings.parts += 1;
     }
 

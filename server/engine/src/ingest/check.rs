@@ -1,5 +1,7 @@
 //! The content of a frame, checked against its session before it lines up.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use neptune_wire::frame::{Block, Frame, FrameBuilder, FrameError, parse};
 use neptune_wire::{ChannelKind, ChannelName};
@@ -29,15 +31,20 @@ pub(super) fn content(bytes: Bytes, open: &OpenSession) -> What {
 /// is not counted a second time.
 fn refused(frame: &Frame<'_>, open: &OpenSession, why: Refused) -> What {
     let mut stand_in = FrameBuilder::new(frame.header.session, frame.header.seq);
-    let mut logs = Vec::new();
+    let mut lost = BTreeMap::<u32, (u32, u32)>::new();
     let inner = open.heads.lock();
     for (number, block) in &frame.blocks {
         let Block::Log(log) = block else { continue };
         let Some(channel) = open.session.find_channel(*number) else { continue };
         if let Head::Log(_) = inner.channels[channel as usize].head {
-            stand_in.push_dropped(*number, log.bytes.len() as u32);
-            logs.push(LogStep::Announced { channel, bytes: log.bytes.len() as u64 });
+            // Added up: what stands in is never larger than what it stands for.
+            lost.entry(channel).or_insert((*number, 0)).1 += log.bytes.len() as u32;
         }
+    }
+    let mut logs = Vec::new();
+    for (channel, (number, bytes)) in lost {
+        stand_in.push_dropped(number, bytes);
+        logs.push(LogStep::Announced { channel, bytes: bytes.into() });
     }
     let stand_in = (!stand_in.is_empty()).then(|| (stand_in.finish().into(), logs));
     What::Refused { points: points_of(frame).max(1), why, stand_in }

@@ -110,7 +110,7 @@ impl What {
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             What::Frame { bytes, .. } => bytes.len(),
-            What::Refused { .. } => 0,
+            What::Refused { stand_in, .. } => stand_in.as_ref().map_or(0, |(bytes, _)| bytes.len()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Commits whose fate is unknown, over a storage that answers by a script.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use neptune_kv::{KvRead, Limits, MemoryKv, Page};
@@ -10,9 +11,12 @@ use super::*;
 use crate::record::SessionRecord;
 
 /// A backend that answers the next commits as told; `true` beside an answer: it writes all the same.
+#[derive(Default)]
 struct Scripted {
     kv: MemoryKv,
     script: Mutex<Vec<(bool, Answer)>>,
+    /// So many reads of several keys fail.
+    failing_reads: AtomicU32,
 }
 
 #[derive(Clone, Copy)]
@@ -29,6 +33,10 @@ impl KvRead for Scripted {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        let left = |left: u32| left.checked_sub(1);
+        if self.failing_reads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
+            return Err(ReadError::Io("unreadable for now".into()));
+        }
         self.kv.get_many(keys).await
     }
 
@@ -74,7 +82,7 @@ fn mark(mark: u64) -> SessionRecord {
 
 /// Commits mark 0 -> 1 while the backend answers as scripted, last answer first; says the outcome and the mark stored.
 async fn check(script: Vec<(bool, Answer)>, meanwhile: Option<u64>) -> (Result<(), WriteError>, u64) {
-    let kv = Scripted { kv: MemoryKv::new(), script: Mutex::default() };
+    let kv = Scripted::default();
     let kv = Arc::new(kv);
     let store = Store::open(kv.clone(), [0; 32]).await.unwrap();
     let mut writes = Writes::new();
@@ -111,6 +119,18 @@ async fn an_unknown_fate_is_settled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fate_that_cannot_be_read_for_now_stays_open() {
+    let kv = Arc::new(Scripted::default());
+    let store = Store::open(kv.clone(), [0; 32]).await.unwrap();
+    *kv.script.lock().unwrap() = vec![(true, Answer::Unknown)];
+    kv.failing_reads.store(3, Ordering::Relaxed);
+    let mut writes = Writes::new();
+    writes.create_session(&JOB, &SESSION, &mark(0));
+    store.commit(writes).await.unwrap();
+    assert_eq!(kv.failing_reads.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_not_written_says_so() {
     use Answer::*;
     let (outcome, mark) = check(vec![(false, ReadOnly)], None).await;
@@ -125,7 +145,7 @@ async fn what_was_not_written_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_store_ends_what_waits() {
-    let kv = Scripted { kv: MemoryKv::new(), script: Mutex::default() };
+    let kv = Scripted::default();
     let kv = Arc::new(kv);
     let store = Store::open(kv.clone(), [0; 32]).await.unwrap();
     *kv.script.lock().unwrap() = vec![(false, Answer::Unknown); 1_000];

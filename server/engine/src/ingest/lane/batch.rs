@@ -138,7 +138,8 @@ impl PlacedJob {
         });
         match step {
             LogStep::Block { offset, length, .. } => {
-                self.dropped += cursor.take(open.session.attempt, offset, length).lost;
+                let lost = cursor.take(open.session.attempt, offset, length).lost;
+                self.dropped = self.dropped.saturating_add(lost);
             }
             LogStep::Announced { bytes, .. } => cursor.announce_lost(open.session.attempt, bytes),
         }
@@ -158,20 +159,26 @@ impl Placed {
             entry.connection.tell(IngestEvent::Trouble { session: Some(open.session.id), why });
             return;
         }
+        // Frames before it were given back while it stood in line. So was it, and its sender was told.
+        let whose = (open.cell.uid, open.session.id);
+        let before = self.marks.get(&whose).map_or_else(|| open.session.record().mark, |(_, mark)| *mark);
+        if entry.seq != before + 1 {
+            return;
+        }
         let job = self.job(&open.cell, &open.heads);
         let (stored, logs, dropped) = match &entry.what {
             What::Frame { bytes, dropped, logs, .. } => (Some(bytes), &logs[..], *dropped),
             What::Refused { points, stand_in: Some((bytes, logs)), .. } => (Some(bytes), &logs[..], *points),
             What::Refused { points, stand_in: None, .. } => (None, &[][..], *points),
         };
-        job.dropped += dropped;
+        job.dropped = job.dropped.saturating_add(dropped);
         logs.iter().for_each(|step| job.follow_log(&open, *step));
         let place = job.next_seq;
         if let Some(bytes) = stored.cloned() {
             job.next_seq += 1;
             self.writes.put_frame(&open.cell.uid, place, bytes);
         }
-        self.marks.insert((open.cell.uid, open.session.id), (open, entry.seq));
+        self.marks.insert(whose, (open, entry.seq));
         self.entries.push((Entry::Frame(entry), place));
     }
 
@@ -259,15 +266,16 @@ impl Placed {
         for (open, _) in self.marks.values() {
             open.session.give_back();
         }
-        let why = || if core.store.disk().is_full() { Refused::ReadOnly } else { Refused::Busy };
         for (entry, _) in self.entries {
             match entry {
+                // Whatever the reason, not "the disk is full": that means that the frame waits here.
                 Entry::Frame(frame) => {
                     let session = Some(frame.open.session.id);
-                    frame.connection.tell(IngestEvent::Trouble { session, why: why() });
+                    frame.connection.tell(IngestEvent::Trouble { session, why: Refused::Busy });
                 }
                 Entry::Json(json) => {
-                    let _ = json.stored.send(Err(why()));
+                    let is_full = core.store.disk().is_full();
+                    let _ = json.stored.send(Err(if is_full { Refused::ReadOnly } else { Refused::Busy }));
                 }
             }
         }

@@ -44,6 +44,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Trouble::Busy),
         2 => Just(Trouble::UnknownLost),
         2 => Just(Trouble::UnknownWritten),
+        1 => Just(Trouble::TooLarge),
         1 => Just(Trouble::DiesBefore),
         1 => Just(Trouble::DiesAfter),
     ];
@@ -246,6 +247,7 @@ impl Life<'_> {
     fn listen(&mut self, client: u8) {
         let Some((_, events)) = self.connections.get_mut(&client) else { return };
         let state = &mut self.model.clients[usize::from(client)];
+        let mut broken = false;
         while let Some(Some(event)) = events.next().now_or_never() {
             match event {
                 IngestEvent::Acked { acked, .. } => {
@@ -255,8 +257,13 @@ impl Life<'_> {
                 IngestEvent::Gap { expected, .. } => state.next = expected,
                 IngestEvent::Refused { seq, .. } => assert!(state.frames[seq as usize - 1].1.dropped > 0),
                 IngestEvent::Trouble { why: Refused::ReadOnly, .. } => {}
+                // What was taken is given back: begin again from the mark.
+                IngestEvent::Trouble { why: Refused::Busy, .. } => broken = true,
                 IngestEvent::Trouble { why, .. } => panic!("{why}"),
             }
+        }
+        if broken {
+            self.connections.remove(&client);
         }
     }
 

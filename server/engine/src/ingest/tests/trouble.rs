@@ -105,6 +105,54 @@ async fn unknown_and_busy_commits_are_settled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frames_behind_those_given_back_are_not_stored_before_them() {
+    let (engine, grant, kv) = engine().await;
+    let (job, _) = running_job(&engine, &grant, 1).await;
+    let id = session(1);
+    let (mut sink, mut events, _) = writer(&engine, &grant, &job, id, loss()).await;
+    let frame = |seq| numbers(id, seq, 0, &[(seq as f64, 1.0)]);
+    kv.script([Trouble::Busy, Trouble::Busy, Trouble::TooLarge]);
+    sink.submit_frame(frame(1), NOW).await;
+    sink.submit_frame(frame(2), NOW).await;
+    // Their commit is tried for a while; these line up behind it.
+    tokio::time::sleep(Duration::from_millis(6)).await;
+    sink.submit_frame(frame(3), NOW).await;
+    sink.submit_frame(frame(4), NOW).await;
+    let told = events.next().await.unwrap();
+    assert!(matches!(told, IngestEvent::Trouble { why: Refused::Busy, .. }), "{told:?}");
+    let (mut sink, mut events, mark) = writer(&engine, &grant, &job, id, loss()).await;
+    assert_eq!(mark, 0);
+    for seq in 1..=4 {
+        sink.submit_frame(frame(seq), NOW).await;
+    }
+    acked(&mut events, id, 4).await;
+    let expected: Vec<_> = (1..=4).map(|seq| (f64::from(seq), 1.0)).collect();
+    assert_eq!(points(&engine, &grant, &job, "loss").await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_frames_cost_what_stands_in_for_them() {
+    let (engine, grant, _) = engine().await;
+    let (job, _) = running_job(&engine, &grant, 1).await;
+    let id = session(1);
+    let (mut sink, mut events, _) = writer(&engine, &grant, &job, id, vec![stdout(0)]).await;
+    // Enough to burst one commit if each block had a stand-in of its own.
+    let mut offset = 0;
+    for seq in 1..=100 {
+        let mut frame = FrameBuilder::new(id, seq);
+        for _ in 0..1_000 {
+            assert_eq!(frame.push_log(0, offset, 0.0, 0, b"x"), 1);
+            offset += 1;
+        }
+        assert_eq!(frame.push_numeric(7, &[0.0], &[0.0], &[0]), 1);
+        sink.submit_frame(frame.finish().into(), NOW).await;
+    }
+    let others = acked(&mut events, id, 100).await;
+    assert!(others.iter().all(|event| matches!(event, IngestEvent::Refused { .. })), "{others:?}");
+    assert_eq!(dropped(&engine, &grant, &job).await, 100 * 1_001);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_somebody_else_wrote_is_read_again() {
     let (engine, grant, kv) = engine().await;
     let (job, _) = running_job(&engine, &grant, 1).await;
