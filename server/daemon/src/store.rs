@@ -6,7 +6,7 @@
 //!   blobs/   blobs by digest
 //! ```
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +52,12 @@ pub(crate) fn exists(config: &Config) -> bool {
 
 /// Only the server's own user reads what others let it keep, and the key that tokens are made from.
 fn create_private(folder: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    let made: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // A folder's name outlives a power cut once the folder above is synced; the last one's may have been left undone by
+    // a start that was killed.
+    let names = made.iter().copied().chain([folder]);
+    names.map(|name| name.join("..")).try_for_each(|above| File::open(above)?.sync_all())
 }
 
 fn explain(error: OpenError) -> anyhow::Error {

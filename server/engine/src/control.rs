@@ -9,6 +9,7 @@ use neptune_wire::{AttemptNumber, JobRef, JobState, Micros};
 use tokio::sync::watch;
 
 use crate::engine::Core;
+use crate::jobs::REASON_BYTES;
 use crate::registry::JobCell;
 use crate::step::Event;
 use crate::{Engine, Grant, Refused};
@@ -121,7 +122,13 @@ impl Core {
         }
         cell.unheard.store(0, Ordering::Relaxed);
         let event = match (phase, exit) {
-            (Phase::Ended, Some(exit)) => Event::Exit { attempt, exit },
+            (Phase::Ended, Some(mut exit)) => {
+                // Nobody is there to shorten it, and an end is recorded whatever is said of it.
+                if let Some(reason) = &mut exit.reason {
+                    reason.truncate(reason.floor_char_boundary(REASON_BYTES));
+                }
+                Event::Exit { attempt, exit }
+            }
             _ => Event::Heard { attempt },
         };
         let ended = matches!(event, Event::Exit { .. });

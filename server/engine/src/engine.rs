@@ -85,6 +85,8 @@ pub struct Stats {
     pub subscriptions: u64,
     /// Disk full: reading works, writing resumes by itself.
     pub read_only: bool,
+    /// The disk has failed, or the background work has: nothing is written until the next start.
+    pub failed: bool,
 }
 
 impl Engine {
@@ -116,7 +118,6 @@ impl Engine {
         &self.core.store
     }
 
-    #[allow(dead_code, reason = "blobs and snapshots read it")]
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.core.blobs
     }
@@ -137,6 +138,7 @@ impl Engine {
             refused_frames: now(&counters.refused_frames),
             subscriptions: now(&counters.subscriptions),
             read_only: self.core.store.disk().is_full(),
+            failed: self.core.has_failed(),
         }
     }
 
@@ -179,6 +181,11 @@ impl Core {
     /// Whether new writes are taken.
     pub(crate) fn check_running(&self) -> Result<(), Refused> {
         if *self.stopping.borrow() { Err(Refused::Busy) } else { Ok(()) }
+    }
+
+    /// Whether nothing can be written until the next start.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.store.disk().has_failed() || self.lanes.has_failed()
     }
 
     /// Runs a change to its end, even if whoever asked for it goes away meanwhile: a commit that was begun must not be

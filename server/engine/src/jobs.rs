@@ -19,7 +19,7 @@ use crate::{Engine, Grant, Refused};
 /// Longest time between SIGTERM and SIGKILL that an abort may ask for.
 const GRACE_MILLIS_MAX: u64 = 600_000;
 /// Longest reason of an abort or an end, in bytes.
-const REASON_BYTES: usize = 4 << 10;
+pub(crate) const REASON_BYTES: usize = 4 << 10;
 
 impl Engine {
     /// Creates a job; the same uid again answers the first result. `fresh` is used when the request brings no uid.
@@ -104,7 +104,7 @@ impl Engine {
                     None => {}
                 }
             }
-            checks::property_count(&properties)?;
+            checks::properties(&properties)?;
             let same =
                 JobRecord { revision: old.revision, ..new.clone() } == old && properties == job.properties;
             if !same {

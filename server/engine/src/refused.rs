@@ -72,6 +72,11 @@ pub enum Refused {
     /// The disk is full.
     #[error("read-only, the disk is full; writing resumes when there is space")]
     ReadOnly,
+    /// The disk failed, or the background work has.
+    #[error(
+        "nothing is written any more after a fault, which the server's log tells; start the server again"
+    )]
+    Failed,
     /// Not written; may be sent again.
     #[error("busy, not written; send it again")]
     Busy,
@@ -99,9 +104,12 @@ impl From<WriteError> for Refused {
             WriteError::ReadOnly => Refused::ReadOnly,
             // A conflict is another change that came first; whoever asks again decides on what is there now.
             WriteError::Busy | WriteError::Conflict => Refused::Busy,
-            WriteError::Closed | WriteError::TooLarge(_) | WriteError::Store(_) => {
-                Refused::Storage(Box::new(error))
+            WriteError::Failed => Refused::Failed,
+            // The limits of fields are such that this is never met; should it be, more of the same is of no use.
+            WriteError::TooLarge(error) => {
+                Refused::TooLarge { what: "what one change writes", limit: error.limit as u64 }
             }
+            WriteError::Closed | WriteError::Store(_) => Refused::Storage(Box::new(error)),
         }
     }
 }

@@ -169,6 +169,7 @@ fn outline_of_refused(refused: &Refused) -> (StatusCode, Code, Option<String>) {
         Refused::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, None),
         Refused::ReadOnly => (StatusCode::SERVICE_UNAVAILABLE, Code::ReadOnly, None),
         Refused::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::Busy, None),
+        Refused::Failed => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, None),
         Refused::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, None),
     }
 }

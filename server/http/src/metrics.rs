@@ -156,6 +156,7 @@ impl Collector for EngineStats {
             refused_frames,
             subscriptions,
             read_only,
+            failed,
         } = self.0.stats();
         let gauges = [
             ("jobs", "Jobs in the store", jobs),
@@ -163,6 +164,7 @@ impl Collector for EngineStats {
             ("channels", "Channels held in memory", channels),
             ("subscriptions", "Live subscriptions now", subscriptions),
             ("read_only", "1 while the disk is full and nothing is written", read_only.into()),
+            ("failed", "1 once nothing is written until the next start, after a fault", failed.into()),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

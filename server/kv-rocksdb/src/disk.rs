@@ -4,10 +4,11 @@
 //! reserve), so RocksDB can still flush and compact what it accepted. Should it meet an error all the same (others
 //! fill the disk too), it refuses writes and, when the error was lack of space, tries every five seconds to go on
 //! by itself; an empty write asks whether it has. After any other error of the disk it stays so until the store is
-//! opened again, since what the disk then holds is for a restart to find out.
+//! opened again, since what the disk then holds is for a restart to find out; then commits are told that it failed.
 //!
 //! [`Options`]: crate::Options
 
+use neptune_kv::CommitError;
 use nix::sys::statvfs::statvfs;
 use rocksdb::{WriteBatch, WriteOptions, properties::BACKGROUND_ERRORS};
 
@@ -27,9 +28,28 @@ enum Condition {
     Writable,
     /// Less room than the reserve.
     Full,
-    /// RocksDB refuses to write.
+    /// RocksDB refuses to write, for lack of room or for good.
     Stopped,
 }
+
+/// Why nothing is written.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    Full,
+    Failed(rocksdb::Error),
+}
+
+impl From<Refusal> for CommitError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::ReadOnly,
+            Refusal::Failed(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// What RocksDB's errors say when there is no room; its own kinds do not tell them apart.
+const NO_ROOM: &str = "No space left on device";
 
 impl Disk {
     pub(crate) fn new(options: &Options) -> Disk {
@@ -37,24 +57,36 @@ impl Disk {
     }
 
     /// Whether a commit may be tried now. Costs a system call.
-    pub(crate) fn takes_commits(&mut self, database: &Database) -> bool {
-        let condition = match self.takes_clears(database) {
-            false => Condition::Stopped,
-            true if self.is_full(database) => Condition::Full,
-            true => Condition::Writable,
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(crate) fn takes_commits(&mut self, database: &Database) -> Result<(), Refusal> {
+        let takes_clears = self.takes_clears(database);
+        let condition = match &takes_clears {
+            Err(_) => Condition::Stopped,
+            Ok(()) if self.is_full(database) => Condition::Full,
+            Ok(()) => Condition::Writable,
         };
         self.enter(condition, database);
-        condition == Condition::Writable
+        takes_clears.and(if condition == Condition::Full { Err(Refusal::Full) } else { Ok(()) })
     }
 
     /// Whether RocksDB writes at all: enough for a clear, which makes room.
-    pub(crate) fn takes_clears(&mut self, database: &Database) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(crate) fn takes_clears(&mut self, database: &Database) -> Result<(), Refusal> {
         let errors = database.rocks.property_int_value(BACKGROUND_ERRORS).ok().flatten().unwrap_or(0);
         if self.condition != Condition::Stopped && errors == self.errors_seen {
-            return true;
+            return Ok(());
         }
         self.errors_seen = errors;
-        probe(database).is_ok()
+        probe(database).map_err(|error| match error.as_ref().contains(NO_ROOM) {
+            true => Refusal::Full,
+            false => Refusal::Failed(error),
+        })
     }
 
     /// Notes that RocksDB failed to write.

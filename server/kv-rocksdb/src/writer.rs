@@ -78,7 +78,12 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.as_ref().expect("taken only when dropped");
         let request = Request { work, answer, _room: room };
-        requests.try_send(request).map_err(|_| CommitError::Busy)?;
+        requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CommitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => {
+                CommitError::Failed("the writing thread has ended".into())
+            }
+        })?;
         // The thread ends without an answer only if it panicked, perhaps after writing.
         answered.await.unwrap_or_else(|error| Err(CommitError::Unknown(error.into())))
     }
@@ -128,8 +133,8 @@ impl Thread {
         if group.members.is_empty() {
             return;
         }
-        if !self.disk.takes_commits(&self.database) {
-            return group.answer(|_| Err(CommitError::ReadOnly));
+        if let Err(refusal) = self.disk.takes_commits(&self.database) {
+            return group.answer(|_| Err(refusal.clone().into()));
         }
         if group.batch.is_empty() {
             return group.answer(|verdict| verdict);
@@ -144,9 +149,7 @@ impl Thread {
     }
 
     fn clear(&mut self, range: &KeyRange) -> Result<(), CommitError> {
-        if !self.disk.takes_clears(&self.database) {
-            return Err(CommitError::ReadOnly);
-        }
+        self.disk.takes_clears(&self.database)?;
         let family = self.database.family(range.family);
         let beyond = beyond_all_keys();
         let end = range.end.as_deref().unwrap_or(&beyond);

@@ -1,4 +1,5 @@
-//! On a disk that is full, commits are refused, reads go on, nothing acknowledged is lost, and it resumes by itself.
+//! On a disk that is full, commits are refused, reads go on, nothing acknowledged is lost, and it resumes by itself. One
+//! that fails in another way is told apart.
 //!
 //! Each test starts itself again in a mount namespace of its own, with a small file system in memory to fill. That
 //! takes root or user namespaces; where neither is, the test says that it did not run.
@@ -18,7 +19,11 @@ use std::{
 use neptune_kv::{Batch, CommitError, Family, Key, KeyRange, Kv, KvRead, Scan};
 use neptune_kv_conformance::run;
 use neptune_kv_rocksdb::{OpenError, Options, RocksKv};
-use nix::{mount, sys::statvfs::statvfs};
+use nix::{
+    libc, mount,
+    sys::signal::{SigHandler, Signal, signal},
+    sys::statvfs::statvfs,
+};
 
 /// Set for the child: an empty folder to mount on.
 const FOLDER: &str = "KV_TEST_FOLDER";
@@ -236,6 +241,40 @@ fn a_store_that_was_stopped_by_a_full_disk_opens_again() {
         mount::mount(None::<&str>, disk, None::<&str>, mount::MsFlags::MS_REMOUNT, Some(&*size)).unwrap();
         let kv = RocksKv::open(&store, options(RESERVE_BYTES)).unwrap();
         check(&kv, first, &unknown);
+        run(kv.commit(Batch::new().put(key(first), value(first)))).unwrap();
+        check(&kv, first + 1, &[]);
+    });
+}
+
+/// The largest file this process may write; beyond it a write fails, and not for want of room.
+fn limit_files(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the signal's default, the death of the process, gives way to an error; the limit is a plain value.
+    unsafe {
+        signal(Signal::SIGXFSZ, SigHandler::SigIgn).unwrap();
+        assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_told_apart_and_opened_again() {
+    on_small_disk("a_disk_that_fails_is_told_apart_and_opened_again", |disk| {
+        let kv = RocksKv::open(disk.join("store"), options(0)).unwrap();
+        limit_files(4 << 20);
+        let (first, error) = commit_until_refused(&kv, 0);
+        assert!(first > 10 && matches!(error, CommitError::Unknown(_)), "{first}: {error:?}");
+        limit_files(u64::MAX);
+        // Whatever the disk would take now: only another start can know what it holds.
+        for _ in 0..20 {
+            let again = run(kv.commit(Batch::new().put(key(first + 1), value(first + 1))));
+            assert!(matches!(again, Err(CommitError::Failed(_))), "{again:?}");
+            let clear = run(kv.clear(KeyRange::all(Family::Log)));
+            assert!(matches!(clear, Err(CommitError::Failed(_))), "{clear:?}");
+        }
+        check(&kv, first, &[first]);
+        drop(kv);
+        let kv = RocksKv::open(disk.join("store"), options(0)).unwrap();
+        check(&kv, first, &[first]);
         run(kv.commit(Batch::new().put(key(first), value(first)))).unwrap();
         check(&kv, first + 1, &[]);
     });

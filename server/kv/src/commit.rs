@@ -182,9 +182,12 @@ pub enum CommitError {
     /// Never acceptable; not written.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
-    /// The disk is full or failed: reads go on; not written. A full one accepts again by itself when there is room.
-    #[error("storage is read-only: the disk is full or failing")]
+    /// The disk is full: reads go on; not written. It accepts again by itself when there is room.
+    #[error("storage is read-only: the disk is full")]
     ReadOnly,
+    /// The disk failed in another way: reads go on; not written, nor will anything be until the data is opened again.
+    #[error("storage is read-only until it is opened again: the disk failed")]
+    Failed(#[source] Cause),
     /// A condition could not be checked; not written.
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -79,7 +79,10 @@ impl Blobs {
     /// [`BlobError::Storage`] or [`BlobError::DiskFull`] when the folder cannot be made or opened.
     pub fn open_folder(folder: &Path) -> Result<Self, BlobError> {
         let fault = |error| object_store::Error::Generic { store: "folder", source: Box::new(error) };
-        std::fs::create_dir_all(folder).map_err(fault)?;
+        // The folder's own name must outlive a power cut too: what is written below it is only synced up to here.
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::File::open(folder.join(".."))?.sync_all())
+            .map_err(fault)?;
         let local = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
         Ok(Self { store: Arc::new(local) })
     }

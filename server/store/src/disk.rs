@@ -1,6 +1,7 @@
-//! Whether the disk is full, as the last answer of the backend says; asked by whoever would wait for a commit.
+//! Whether the disk is full, as the last answer of the backend says; asked by whoever would wait for a commit. And whether
+//! it has failed, which only another start can mend.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -10,11 +11,12 @@ pub struct Disk {
     full: watch::Sender<bool>,
     /// Counts the times it filled up.
     episodes: AtomicU64,
+    failed: AtomicBool,
 }
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { full: watch::Sender::new(false), episodes: AtomicU64::new(0) }
+        Self { full: watch::Sender::new(false), episodes: AtomicU64::new(0), failed: AtomicBool::new(false) }
     }
 }
 
@@ -22,6 +24,11 @@ impl Disk {
     /// Whether it is full: reading works, commits are refused.
     pub fn is_full(&self) -> bool {
         *self.full.borrow()
+    }
+
+    /// Whether it has failed: reading may work, nothing is written until the data is opened again.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// While it is full: how many times it filled up until now.
@@ -32,6 +39,13 @@ impl Disk {
     /// Follows the state.
     pub fn follow(&self) -> watch::Receiver<bool> {
         self.full.subscribe()
+    }
+
+    /// A commit found that it has failed.
+    pub(crate) fn failed(&self, error: &(dyn std::error::Error + Send + Sync)) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the disk failed: nothing is written until the server is started again");
+        }
     }
 
     /// A commit found it so.

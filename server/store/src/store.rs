@@ -97,6 +97,9 @@ pub enum WriteError {
     /// Another process owns the data, or the store was closed: no further write can succeed.
     #[error("storage is closed to this process")]
     Closed,
+    /// The disk failed. What was in doubt then stays so until the data is opened again; no further write can succeed.
+    #[error("storage is read-only until the next start: the disk failed")]
+    Failed,
     /// Larger than any batch may be.
     #[error(transparent)]
     TooLarge(neptune_kv::TooLarge),
@@ -224,6 +227,9 @@ impl Store {
         let mut busy = 0;
         let mut in_doubt = false;
         loop {
+            if self.disk.has_failed() {
+                return Err(WriteError::Failed);
+            }
             if self.closed.load(Ordering::Acquire) {
                 return Err(WriteError::Closed);
             }
@@ -231,6 +237,7 @@ impl Store {
             match &answer {
                 Ok(()) => self.disk.found(false),
                 Err(CommitError::ReadOnly) => self.disk.found(true),
+                Err(CommitError::Failed(error)) => self.disk.failed(error.as_ref()),
                 Err(_) => {}
             }
             match answer {
@@ -243,6 +250,7 @@ impl Store {
                 },
                 Err(CommitError::Conflict(_)) => return Err(WriteError::Conflict),
                 Err(CommitError::Fenced) => return Err(WriteError::Closed),
+                Err(CommitError::Failed(_)) => return Err(WriteError::Failed),
                 Err(CommitError::Unknown(_)) => in_doubt = true,
                 // Whether an earlier try was written is still open, so it is tried on.
                 Err(CommitError::ReadOnly | CommitError::Read(_) | CommitError::TooLarge(_)) if in_doubt => {}

@@ -162,6 +162,18 @@ async fn an_end_is_forgotten_only_once_it_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_is_recorded_whatever_is_said_of_it() {
+    let (engine, grant, _) = engine().await;
+    let (job, _) = running_job(&engine, &grant, 1).await;
+    let mut control = engine.open_control(&grant, &job, FIRST, NOW).await.unwrap();
+    let chatty = Exit { reason: Some("é".repeat(100_000)), ..exit() };
+    let wish = control.beat(beat(1, 1, Phase::Ended, Some(chatty)), NOW).await.unwrap();
+    assert_eq!(wish.forget.len(), 1);
+    let attempt = engine.read_attempt(&grant, &job, FIRST).await.unwrap();
+    assert_eq!(attempt.exit.unwrap().reason.unwrap(), "é".repeat(2_048));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_beat_may_not_speak_of_is_in_no_list() {
     let (engine, grant, _) = engine().await;
     let (job, token) = running_job(&engine, &grant, 1).await;

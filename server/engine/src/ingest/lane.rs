@@ -11,6 +11,7 @@
 mod batch;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) struct Lanes {
     lanes: [Lane; LANES],
     room: Arc<Semaphore>,
     running: watch::Sender<usize>,
+    /// One has ended before its time, by a fault of this code.
+    failed: AtomicBool,
 }
 
 /// One lane: what lined up and is not committed.
@@ -217,6 +220,7 @@ impl Lanes {
             lanes: std::array::from_fn(|_| Lane::default()),
             room: Arc::new(Semaphore::new(PENDING_BYTES)),
             running: watch::Sender::new(LANES),
+            failed: AtomicBool::new(false),
         }
     }
 
@@ -244,6 +248,11 @@ impl Lanes {
         self.room.clone()
     }
 
+    /// Whether one has ended before its time.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// Makes every lane look whether to stop.
     pub(crate) fn wake(&self) {
         self.lanes.iter().for_each(|lane| lane.more.notify_one());
@@ -263,6 +272,10 @@ struct Ended<'a>(&'a Core);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
+        if !*self.0.stopping.borrow() {
+            self.0.lanes.failed.store(true, Ordering::Relaxed);
+            tracing::error!("a quarter of all jobs is not written any more; start the server again");
+        }
         self.0.lanes.running.send_modify(|running| *running -= 1);
     }
 }
@@ -288,7 +301,9 @@ impl Core {
                     tracing::warn!(%error, "frames could not be stored yet; trying on");
                     true
                 }
-                WriteError::Conflict | WriteError::Closed | WriteError::TooLarge(_) => false,
+                WriteError::Conflict | WriteError::Closed | WriteError::Failed | WriteError::TooLarge(_) => {
+                    false
+                }
             };
             // What waits is not acknowledged, so nothing is lost by not waiting for it at the end.
             if !passes || *self.stopping.borrow() {

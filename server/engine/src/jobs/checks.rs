@@ -13,8 +13,9 @@ use crate::Refused;
 
 const DESCRIPTION_BYTES: usize = 16 << 10;
 const PROPERTY_BYTES: usize = 16 << 10;
-/// Properties of one job; with its other records they fit one commit.
+/// Properties of one job, and all their keys and texts together; with its other records they fit one commit.
 const PROPERTIES: usize = 500;
+const PROPERTIES_BYTES: usize = 256 << 10;
 const TAGS: usize = 256;
 /// Params, command and environment together; with the rest of a job they fit one commit.
 const SPEC_BYTES: usize = 512 << 10;
@@ -39,7 +40,7 @@ pub(super) fn create(create: &CreateJob) -> Result<(), Refused> {
     for (name, text) in &create.properties {
         property(name, Some(text))?;
     }
-    property_count(&create.properties)
+    properties(&create.properties)
 }
 
 /// Checks the part of a job that never changes.
@@ -55,9 +56,8 @@ pub(super) fn spec(spec: &JobSpec) -> Result<(), Refused> {
 pub(super) fn patch(patch: &PatchJob) -> Result<(), Refused> {
     text_bytes("name", patch.name.as_deref(), NAME_BYTES)?;
     text_bytes("description", patch.description.as_deref(), DESCRIPTION_BYTES)?;
-    if patch.properties.len() > PROPERTIES {
-        return Err(Refused::TooLarge { what: "number of properties", limit: PROPERTIES as u64 });
-    }
+    let texts = patch.properties.iter().map(|(name, text)| (name, text.as_deref().unwrap_or_default()));
+    properties_fit(texts)?;
     patch.properties.iter().try_for_each(|(name, text)| property(name, text.as_deref()))
 }
 
@@ -87,10 +87,22 @@ fn property(name: &str, text: Option<&str>) -> Result<(), Refused> {
     text_bytes(&format!("properties.{shown}"), text, PROPERTY_BYTES)
 }
 
-/// Checks how many properties a job would have.
-pub(super) fn property_count(properties: &BTreeMap<String, String>) -> Result<(), Refused> {
-    if properties.len() > PROPERTIES {
+/// Checks all properties that a job would have.
+pub(super) fn properties(properties: &BTreeMap<String, String>) -> Result<(), Refused> {
+    properties_fit(properties.iter().map(|(name, text)| (name, text.as_str())))
+}
+
+fn properties_fit<'a>(properties: impl Iterator<Item = (&'a String, &'a str)>) -> Result<(), Refused> {
+    let (mut count, mut bytes) = (0, 0);
+    for (name, text) in properties {
+        (count, bytes) = (count + 1, bytes + name.len() + text.len());
+    }
+    if count > PROPERTIES {
         return Err(Refused::TooLarge { what: "number of properties", limit: PROPERTIES as u64 });
+    }
+    if bytes > PROPERTIES_BYTES {
+        let what = "size of all properties in bytes";
+        return Err(Refused::TooLarge { what, limit: PROPERTIES_BYTES as u64 });
     }
     Ok(())
 }

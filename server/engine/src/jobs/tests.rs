@@ -151,10 +151,47 @@ async fn what_cannot_be_created_names_the_field() {
         refusal(CreateJob { properties, ..create_job(1) }).await,
         "properties.k: must be at most 16384 bytes of text"
     );
+    let properties = (0..17).map(|at| (at.to_string(), "v".repeat(16_000))).collect();
+    assert_eq!(
+        refusal(CreateJob { properties, ..create_job(1) }).await,
+        "size of all properties in bytes is over the limit of 262144"
+    );
     let snapshot = Some(neptune_wire::Digest::from_bytes([1; 32]));
     assert_eq!(refusal(CreateJob { snapshot, ..create_job(1) }).await, "no such snapshot");
     let key = create_job(1).project;
     assert_eq!(engine.read_project(&grant, &key).await.unwrap().jobs, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_job_allowed_fits_a_commit() {
+    let (engine, grant, _) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let properties = (0..16).map(|at| (format!("{at:02}"), "v".repeat(16_000))).collect();
+    let tags = (0..256).map(|at| Tag::new(&format!("{at:064}")).unwrap()).collect();
+    let largest = CreateJob {
+        name: "n".repeat(256),
+        description: "d".repeat(16 << 10),
+        tags,
+        properties,
+        command: vec!["c".repeat(500 << 10)],
+        ..create_job(1)
+    };
+    let job = engine.create_job(&grant, largest.clone(), uid(9), NOW).await.unwrap();
+    assert_eq!(job.properties, largest.properties);
+    let job = JobRef::Id(job.id);
+    // A change of everything at once fits too, and one that would make it larger names the limit.
+    let patch = PatchJob {
+        description: Some("e".repeat(16 << 10)),
+        properties: largest.properties.keys().map(|key| (key.clone(), Some("w".repeat(16_000)))).collect(),
+        ..PatchJob::default()
+    };
+    engine.patch_job(&grant, &job, patch, NOW).await.unwrap();
+    let properties = [("one more".to_owned(), Some("v".repeat(16_000)))].into();
+    let refused = engine.patch_job(&grant, &job, PatchJob { properties, ..PatchJob::default() }, NOW).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "size of all properties in bytes is over the limit of 262144"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,8 @@ pub(crate) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Answers 200 while the server takes work; 503 with the reason while the disk is full or the server stops.
+/// Answers 200 while the server takes work; 503 with the reason while the disk is full, once it has failed, or while the
+/// server stops.
 #[utoipa::path(get, path = "/ready", tag = "operation", security(()), responses(
     (status = 200, description = "ready", content_type = "text/plain"),
     (status = 503, response = inline(ProblemAnswer)),
@@ -42,7 +43,11 @@ pub(crate) async fn ready(State(face): State<Arc<Shared>>) -> Result<&'static st
     if face.stopping.is_cancelled() {
         return Err(Failure::Stopping);
     }
-    if face.engine.stats().read_only {
+    let stats = face.engine.stats();
+    if stats.failed {
+        return Err(Failure::Engine(Refused::Failed));
+    }
+    if stats.read_only {
         return Err(Failure::Engine(Refused::ReadOnly));
     }
     Ok("ready\n")

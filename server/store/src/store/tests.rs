@@ -24,6 +24,7 @@ enum Answer {
     Unknown,
     Busy,
     ReadOnly,
+    Failed,
 }
 
 #[async_trait]
@@ -65,6 +66,7 @@ impl Kv for Scripted {
             Answer::Unknown => CommitError::Unknown("lost".into()),
             Answer::Busy => CommitError::Busy,
             Answer::ReadOnly => CommitError::ReadOnly,
+            Answer::Failed => CommitError::Failed("EIO".into()),
         })
     }
 
@@ -141,6 +143,22 @@ async fn what_was_not_written_says_so() {
     assert!(matches!((outcome, mark), (Err(WriteError::Conflict), 7)));
     let (outcome, mark) = check(vec![(false, Unknown)], Some(7)).await;
     assert!(matches!((outcome, mark), (Err(WriteError::Conflict), 7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_disk_ends_all_writing() {
+    use Answer::*;
+    for script in [vec![(false, Failed)], vec![(false, Failed), (true, Unknown)]] {
+        let kv = Arc::new(Scripted::default());
+        let store = Store::open(kv.clone(), [0; 32]).await.unwrap();
+        *kv.script.lock().unwrap() = script;
+        for session in 1..3 {
+            let mut writes = Writes::new();
+            writes.create_session(&JOB, &SessionId::from_bytes([session; 16]), &mark(0));
+            assert!(matches!(store.commit(writes).await, Err(WriteError::Failed)));
+        }
+        assert!(store.disk().has_failed() && !store.disk().is_full());
+    }
 }
 
 #[tokio::test(start_paused = true)]
