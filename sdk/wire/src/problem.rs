@@ -104,8 +104,6 @@ codes! {
     UnknownAttempt = "unknown-attempt", "unknown attempt";
     /// No such channel in the job, or a frame names a channel number its session never opened.
     UnknownChannel = "unknown-channel", "unknown channel";
-    /// No such chart in the job.
-    UnknownChart = "unknown-chart", "unknown chart";
     /// No such image in the channel.
     UnknownImage = "unknown-image", "unknown image";
     /// The project refers to no blob of this digest.
@@ -118,8 +116,6 @@ codes! {
     Taken = "taken", "already taken";
     /// A channel of this name exists with another kind.
     ChannelKindDiffers = "channel-kind-differs", "channel exists with another kind";
-    /// The snapshot names blobs that were not uploaded yet.
-    SnapshotIncomplete = "snapshot-incomplete", "snapshot incomplete";
     /// The uploaded bytes do not have the digest of the address.
     DigestDiffers = "digest-differs", "digest differs";
     /// The job's state does not allow it.

@@ -19,6 +19,9 @@ pub struct Server {
     pub access: AccessKind,
     /// The disk is full: reading works, writing resumes when there is space.
     pub read_only: bool,
+    /// Writing failed: reading may work, nothing is stored until the server is started again.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// How a server is entered.

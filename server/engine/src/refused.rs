@@ -42,9 +42,6 @@ pub enum Refused {
     /// A channel of the name exists with another kind.
     #[error("channel {channel} exists and is {exists:?}, not {asked:?}", exists = exists.as_str(), asked = asked.as_str())]
     ChannelKindDiffers { channel: ChannelName, exists: ChannelKind, asked: ChannelKind },
-    /// Named by a job before all its blobs were uploaded.
-    #[error("the snapshot lacks {missing} of its blobs")]
-    SnapshotIncomplete { missing: usize },
     /// The bytes are not those the address names.
     #[error("the bytes have digest {found}, not {named}")]
     DigestDiffers { named: Digest, found: Digest },

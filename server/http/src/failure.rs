@@ -156,7 +156,6 @@ fn outline_of_refused(refused: &Refused) -> (StatusCode, Code, Option<String>) {
         Refused::ChannelKindDiffers { .. } => {
             (StatusCode::CONFLICT, Code::ChannelKindDiffers, Some("kind".to_owned()))
         }
-        Refused::SnapshotIncomplete { .. } => conflict(Code::SnapshotIncomplete),
         Refused::DigestDiffers { .. } => {
             (StatusCode::UNPROCESSABLE_ENTITY, Code::DigestDiffers, Some("digest".to_owned()))
         }

@@ -52,7 +52,9 @@ pub fn Frame(props: &Props) -> Html {
     });
     let open_help = use_callback(help.setter(), |_: MouseEvent, help| help.set(true));
     let close_help = use_callback(help.setter(), |(), help| help.set(false));
-    let read_only = props.status.server.as_ref().is_some_and(|server| server.read_only);
+    let server = props.status.server.as_ref();
+    let failed = server.is_some_and(|server| server.failed);
+    let read_only = server.is_some_and(|server| server.read_only) && !failed;
     html! {
         <>
             <header class="top">
@@ -64,6 +66,11 @@ pub fn Frame(props: &Props) -> Html {
                 if read_only {
                     <span class="top-warning" title="The server's disk is full: nothing new is stored until there is space.">
                         <Picture icon={Icon::Warning} />{ "Disk full, read-only" }
+                    </span>
+                }
+                if failed {
+                    <span class="top-warning" title="Writing failed: nothing new is stored until the server is started again. Its log says why.">
+                        <Picture icon={Icon::Warning} />{ "Storage failed, read-only" }
                     </span>
                 }
                 if !props.status.signed_out {

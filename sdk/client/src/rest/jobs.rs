@@ -11,7 +11,7 @@ impl Rest {
     ///
     /// # Errors
     ///
-    /// [`RestError::Refused`]: `unknown-project`, `snapshot-incomplete`, `invalid-field`, `taken` (the uid, by another job).
+    /// [`RestError::Refused`]: `unknown-project`, `unknown-snapshot`, `invalid-field`, `taken` (the uid, by another job).
     pub async fn create_job(&self, job: &CreateJob) -> Result<Job, RestError> {
         self.answer(self.request_json(Method::POST, &["jobs"], job)?).await
     }

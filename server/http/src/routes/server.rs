@@ -18,10 +18,12 @@ use crate::openapi::ProblemAnswer;
 /// Says what this server is and how it is entered; needs no token.
 #[utoipa::path(get, path = "/api/v1/server", tag = "server", security(()), responses((status = 200, body = Server)))]
 pub(crate) async fn server_info(State(face): State<Arc<Shared>>) -> Answer<Server> {
+    let stats = face.engine.stats();
     Answer(Server {
         version: face.settings.version.to_owned(),
         access: face.settings.access_kind(),
-        read_only: face.engine.stats().read_only,
+        read_only: stats.read_only,
+        failed: stats.failed,
     })
 }
 
