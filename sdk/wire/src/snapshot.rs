@@ -24,7 +24,7 @@ pub struct Manifest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Relative, `/` between parts, no empty, `.` or `..` part.
+    /// Relative, `/` between parts, no empty, `.` or `..` part; below no other file or link of the snapshot.
     pub path: String,
     /// Of the file's bytes; of the target's text for a symbolic link.
     pub digest: Digest,
@@ -64,6 +64,14 @@ pub enum ManifestError {
         /// The path that does not.
         path: String,
     },
+    /// It lies below a path that is a file or link itself.
+    #[error(
+        "path {path:?} lies below another file of the snapshot; only folders, which are not named, hold files"
+    )]
+    Parent {
+        /// The path below.
+        path: String,
+    },
 }
 
 impl Manifest {
@@ -77,13 +85,15 @@ impl Manifest {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// Checks paths and order.
+    /// Checks paths and order, and that no path lies below another: whoever unpacks the tree would write through a link.
     ///
     /// # Errors
     ///
     /// [`ManifestError`] with the first path that is wrong.
     pub fn check(&self) -> Result<(), ManifestError> {
         let mut before: Option<&str> = None;
+        // The paths so far that this one begins with: in this order each is followed at once by all that begin with it.
+        let mut begins: Vec<&str> = Vec::new();
         for file in &self.files {
             let path = file.path.as_str();
             let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
@@ -94,6 +104,13 @@ impl Manifest {
             if before.is_some_and(|before| before >= path) {
                 return Err(ManifestError::Order { path: path.into() });
             }
+            while begins.last().is_some_and(|shorter| !path.starts_with(shorter)) {
+                begins.pop();
+            }
+            if begins.iter().any(|shorter| path.as_bytes()[shorter.len()] == b'/') {
+                return Err(ManifestError::Parent { path: path.into() });
+            }
+            begins.push(path);
             before = Some(path);
         }
         Ok(())
@@ -175,6 +192,15 @@ mod tests {
         assert_eq!(manifest(&["a/b.py", "main.py"]).check(), Ok(()));
         for wrong in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".", "a\\b", "a\nb"] {
             assert!(matches!(manifest(&[wrong]).check(), Err(ManifestError::Path { .. })), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_lies_below_a_file_or_link() {
+        assert_eq!(manifest(&["a", "a-b", "a.txt", "ab/x", "b", "b0/x"]).check(), Ok(()));
+        for wrong in [&["a", "a/x"][..], &["a", "a-b", "a.c", "a/x/y"], &["a/b", "a/b!", "a/b/c"]] {
+            let path = wrong.last().unwrap().to_string();
+            assert_eq!(manifest(wrong).check(), Err(ManifestError::Parent { path }), "{wrong:?}");
         }
     }
 
