@@ -122,6 +122,21 @@ impl Engine {
         Ok(SnapshotFile { file, bytes })
     }
 
+    /// The bytes of a file that the job's manifest names, for whoever has read the manifest and wants many of its files.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownBlob`] for a file that is of no snapshot of the job's project.
+    pub async fn open_manifest_file(
+        &self,
+        grant: &Grant,
+        job: &JobRef,
+        file: &File,
+    ) -> Result<BlobRead, Refused> {
+        let project = self.find_job(grant, job)?.id.project.clone();
+        self.open_blob(grant, &project, &file.digest).await
+    }
+
     /// What changed from one job's tree to another's.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use neptune_engine::{Engine, Grant, SnapshotFile};
+use neptune_engine::{Engine, Grant};
 use neptune_wire::JobRef;
 use neptune_wire::snapshot::{Manifest, Mode};
 use tokio::runtime::Handle;
@@ -58,8 +58,8 @@ fn write_archive(plan: &Plan, pieces: Pieces) -> io::Result<()> {
     let handle = pieces.handle.clone();
     let mut archive = tar::Builder::new(GzEncoder::new(pieces, Compression::fast()));
     for file in &plan.manifest.files {
-        let opened = handle.block_on(plan.engine.open_snapshot_file(&plan.grant, &plan.job, &file.path));
-        let SnapshotFile { bytes, .. } = opened.map_err(io::Error::other)?;
+        let opened = handle.block_on(plan.engine.open_manifest_file(&plan.grant, &plan.job, file));
+        let bytes = opened.map_err(io::Error::other)?;
         let path = format!("{}/{}", plan.folder, file.path);
         let mut header = tar::Header::new_gnu();
         header.set_mtime(plan.modified_secs);

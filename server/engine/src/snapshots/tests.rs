@@ -61,6 +61,12 @@ async fn files_come_back_and_trees_are_compared() {
     assert_eq!(pieces.concat(), b"a\nc\n");
     let refused = engine.open_snapshot_file(&grant, &jobs[1], "gone.py").await;
     assert!(matches!(refused, Err(Refused::UnknownFile { .. })));
+    let manifest = engine.read_manifest(&grant, &jobs[1]).await.unwrap();
+    let bytes = engine.open_manifest_file(&grant, &jobs[1], &manifest.files[1]).await.unwrap().bytes;
+    assert_eq!(bytes.try_collect::<Vec<_>>().await.unwrap().concat(), b"2\n");
+    let foreign = File { digest: digest_from_bytes(b"of another"), ..manifest.files[1].clone() };
+    let refused = engine.open_manifest_file(&grant, &jobs[1], &foreign).await;
+    assert!(matches!(refused, Err(Refused::UnknownBlob { .. })));
     let diff = engine.diff_snapshots(&grant, &jobs[0], &jobs[1]).await.unwrap();
     let shown: String = diff
         .files
