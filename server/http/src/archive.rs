@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use neptune_engine::{Engine, Grant};
 use neptune_wire::JobRef;
-use neptune_wire::snapshot::{Manifest, Mode};
+use neptune_wire::snapshot::{File, Manifest, Mode};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -23,7 +23,10 @@ const PIECES: usize = 4;
 /// Bytes gathered before a piece is handed over.
 const PIECE_BYTES: usize = 64 << 10;
 
+type Archive = tar::Builder<GzEncoder<Pieces>>;
+
 /// What goes into the archive.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) engine: Engine,
     pub(crate) grant: Grant,
@@ -36,47 +39,64 @@ pub(crate) struct Plan {
 }
 
 /// Begins packing; the permit is held until the last byte was taken or the reader went away.
+///
+/// The stream ends well only if the archive is whole; otherwise its last item is an error, so that the body breaks off.
 pub(crate) fn pack(
     plan: Plan,
     permit: OwnedSemaphorePermit,
 ) -> impl futures::Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let (sender, mut receiver) = mpsc::channel(PIECES);
+    let (sender, receiver) = mpsc::channel(PIECES);
     let handle = Handle::current();
-    tokio::task::spawn_blocking(move || {
+    let packing = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let pieces = Pieces { gathered: Vec::with_capacity(PIECE_BYTES), sender: sender.clone(), handle };
-        if let Err(error) = write_archive(&plan, pieces) {
+        let pieces = Pieces { gathered: Vec::with_capacity(PIECE_BYTES), sender, handle, is_broken: false };
+        let written = write_archive(&plan, pieces);
+        if let Err(error) = &written {
             tracing::warn!(%error, archive = plan.folder, "archive given up");
-            // The reader sees a body that breaks off, not an archive that looks whole.
-            let _ = sender.try_send(Err(error));
         }
+        written
     });
-    futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+    futures::stream::try_unfold((receiver, packing), |(mut receiver, packing)| async move {
+        if let Some(piece) = receiver.recv().await {
+            return Ok(Some((piece, (receiver, packing))));
+        }
+        // Packing is over; only it knows how it went.
+        packing.await.map_err(io::Error::other)??;
+        Ok(None)
+    })
 }
 
 fn write_archive(plan: &Plan, pieces: Pieces) -> io::Result<()> {
     let handle = pieces.handle.clone();
     let mut archive = tar::Builder::new(GzEncoder::new(pieces, Compression::fast()));
     for file in &plan.manifest.files {
-        let opened = handle.block_on(plan.engine.open_manifest_file(&plan.grant, &plan.job, file));
-        let bytes = opened.map_err(io::Error::other)?;
-        let path = format!("{}/{}", plan.folder, file.path);
-        let mut header = tar::Header::new_gnu();
-        header.set_mtime(plan.modified_secs);
-        header.set_mode(if file.mode == Mode::Executable { 0o755 } else { 0o644 });
-        let mut content = Content { handle: &handle, bytes: bytes.bytes, piece: Bytes::new() };
-        if file.mode == Mode::Link {
-            let mut target = String::new();
-            content.take(neptune_wire::snapshot::PATH_BYTES as u64).read_to_string(&mut target)?;
-            header.set_entry_type(tar::EntryType::Symlink);
-            header.set_size(0);
-            archive.append_link(&mut header, path, target)?;
-        } else {
-            header.set_size(bytes.size_bytes);
-            archive.append_data(&mut header, path, &mut content)?;
+        if let Err(error) = append(&mut archive, plan, file, &handle) {
+            // When dropped, both writers end what they have begun; this archive must not look as if it had an end.
+            archive.get_mut().get_mut().is_broken = true;
+            return Err(error);
         }
     }
     archive.into_inner()?.finish()?.flush()
+}
+
+fn append(archive: &mut Archive, plan: &Plan, file: &File, handle: &Handle) -> io::Result<()> {
+    let opened = handle.block_on(plan.engine.open_manifest_file(&plan.grant, &plan.job, file));
+    let bytes = opened.map_err(io::Error::other)?;
+    let path = format!("{}/{}", plan.folder, file.path);
+    let mut header = tar::Header::new_gnu();
+    header.set_mtime(plan.modified_secs);
+    header.set_mode(if file.mode == Mode::Executable { 0o755 } else { 0o644 });
+    let mut content = Content { handle, bytes: bytes.bytes, piece: Bytes::new() };
+    if file.mode == Mode::Link {
+        let mut target = String::new();
+        content.take(neptune_wire::snapshot::PATH_BYTES as u64).read_to_string(&mut target)?;
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        archive.append_link(&mut header, path, target)
+    } else {
+        header.set_size(bytes.size_bytes);
+        archive.append_data(&mut header, path, &mut content)
+    }
 }
 
 /// A blob as a blocking reader.
@@ -103,12 +123,17 @@ impl Read for Content<'_> {
 /// The answer's body as a blocking writer.
 struct Pieces {
     gathered: Vec<u8>,
-    sender: mpsc::Sender<io::Result<Bytes>>,
+    sender: mpsc::Sender<Bytes>,
     handle: Handle,
+    /// Nothing more is to reach the reader.
+    is_broken: bool,
 }
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_broken {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        }
         self.gathered.extend_from_slice(bytes);
         if self.gathered.len() >= PIECE_BYTES {
             self.flush()?;
@@ -121,11 +146,104 @@ impl Write for Pieces {
             return Ok(());
         }
         let piece = Bytes::from(std::mem::replace(&mut self.gathered, Vec::with_capacity(PIECE_BYTES)));
-        let sending = tokio::time::timeout(limits::BODY_PAUSE, self.sender.send(Ok(piece)));
-        match self.handle.block_on(sending) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        let sending = async { tokio::time::timeout(limits::BODY_PAUSE, self.sender.send(piece)).await };
+        let why = match self.handle.block_on(sending) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(_)) => io::ErrorKind::BrokenPipe,
+            Err(_) => io::ErrorKind::TimedOut,
+        };
+        // Writers above try again when they are dropped, and each try would wait as long.
+        self.is_broken = true;
+        Err(io::Error::from(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use neptune_engine::Access;
+    use neptune_wire::{CreateProject, Digest, ProjectKey};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::face::now;
+
+    /// Bytes that do not shrink.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
+    fn file(path: &str, digest: Digest) -> File {
+        File { path: path.into(), digest, size_bytes: 0, mode: Mode::File }
+    }
+
+    /// A plan of a job whose project has one blob, under a digest, to be filled with files.
+    async fn plan(bytes: Vec<u8>) -> (Plan, Digest) {
+        let engine = neptune_in_memory::engine().await;
+        let grant = engine.access(Access::OpenLoopback).await.unwrap();
+        let key = ProjectKey::new("TRIG").unwrap();
+        let project = CreateProject { key: key.clone(), name: "T".into() };
+        engine.create_project(&grant, project, now()).await.unwrap();
+        let create = serde_json::from_str(r#"{"project": "TRIG", "name": "a"}"#).unwrap();
+        let uid = "0f".repeat(16).parse().unwrap();
+        let job = engine.create_job(&grant, create, uid, now()).await.unwrap();
+        let digest = Digest::from_bytes(*blake3::hash(&bytes).as_bytes());
+        let stream = futures::stream::iter([Ok(Bytes::from(bytes))]).boxed();
+        engine.put_blob(&grant, &key, &digest, stream, now()).await.unwrap();
+        let folder = job.id.to_string();
+        let manifest = Manifest::default();
+        (Plan { engine, grant, job: job.uid.into(), folder, modified_secs: 0, manifest }, digest)
+    }
+
+    /// Reads slower than is packed; answers what came, and the error it ended with.
+    async fn read_slowly(plan: Plan) -> (Vec<u8>, Option<io::Error>) {
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let mut stream = std::pin::pin!(pack(plan, permit));
+        let mut came = Vec::new();
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            match stream.next().await {
+                Some(Ok(piece)) => came.extend_from_slice(&piece),
+                Some(Err(error)) => return (came, Some(error)),
+                None => return (came, None),
+            }
         }
+    }
+
+    fn unpack(archive: &[u8]) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        flate2::read::GzDecoder::new(archive).read_to_end(&mut all).map(|_| all)
+    }
+
+    #[tokio::test]
+    async fn an_archive_without_one_of_its_files_breaks_off() {
+        let (mut plan, digest) = plan(noise(1 << 20)).await;
+        plan.manifest.files = vec![file("a", digest), file("c", digest)];
+        let (whole, error) = read_slowly(plan.clone()).await;
+        assert!(error.is_none() && unpack(&whole).unwrap().len() > 2 << 20);
+
+        plan.manifest.files.insert(1, file("b", Digest::from_bytes([1; 32])));
+        let (part, error) = read_slowly(plan).await;
+        assert!(error.is_some_and(|error| error.to_string().contains("blob")));
+        assert!(part.len() > 1 << 19 && unpack(&part).is_err());
+    }
+
+    /// What the writers add when they are dropped reaches nobody, however little is missing to a full piece.
+    #[tokio::test]
+    async fn a_broken_archive_has_no_end() {
+        let (sender, mut receiver) = mpsc::channel(PIECES);
+        let gathered = vec![0; PIECE_BYTES - 1];
+        let pieces = Pieces { gathered, sender, handle: Handle::current(), is_broken: true };
+        tokio::task::spawn_blocking(|| drop(tar::Builder::new(GzEncoder::new(pieces, Compression::fast()))))
+            .await
+            .unwrap();
+        assert_eq!(receiver.recv().await, None);
     }
 }
