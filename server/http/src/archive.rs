@@ -22,6 +22,10 @@ use crate::limits;
 const PIECES: usize = 4;
 /// Bytes gathered before a piece is handed over.
 const PIECE_BYTES: usize = 64 << 10;
+/// Longest target of a link: what Linux takes, and no other system takes more.
+const LINK_BYTES: usize = 4096;
+/// Name of the entry that holds a target too long for a header.
+const LONG_LINK: &[u8] = b"././@LongLink";
 
 type Archive = tar::Builder<GzEncoder<Pieces>>;
 
@@ -69,7 +73,10 @@ pub(crate) fn pack(
 fn write_archive(plan: &Plan, pieces: Pieces) -> io::Result<()> {
     let handle = pieces.handle.clone();
     let mut archive = tar::Builder::new(GzEncoder::new(pieces, Compression::fast()));
-    for file in &plan.manifest.files {
+    // Links last: nothing is unpacked through one, also where names differ only in case.
+    let (links, files): (Vec<_>, Vec<_>) =
+        plan.manifest.files.iter().partition(|file| file.mode == Mode::Link);
+    for file in files.into_iter().chain(links) {
         if let Err(error) = append(&mut archive, plan, file, &handle) {
             // When dropped, both writers end what they have begun; this archive must not look as if it had an end.
             archive.get_mut().get_mut().is_broken = true;
@@ -88,15 +95,33 @@ fn append(archive: &mut Archive, plan: &Plan, file: &File, handle: &Handle) -> i
     header.set_mode(if file.mode == Mode::Executable { 0o755 } else { 0o644 });
     let mut content = Content { handle, bytes: bytes.bytes, piece: Bytes::new() };
     if file.mode == Mode::Link {
-        let mut target = String::new();
-        content.take(neptune_wire::snapshot::PATH_BYTES as u64).read_to_string(&mut target)?;
+        let mut target = Vec::new();
+        content.take(LINK_BYTES as u64 + 1).read_to_end(&mut target)?;
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
-        archive.append_link(&mut header, path, target)
+        set_target(archive, &mut header, &target)?;
+        archive.append_data(&mut header, path, io::empty())
     } else {
         header.set_size(bytes.size_bytes);
         archive.append_data(&mut header, path, &mut content)
     }
+}
+
+/// Names a link's target, byte for byte; one that no header holds goes before it in an entry of its own, as GNU tar does.
+fn set_target(archive: &mut Archive, header: &mut tar::Header, target: &[u8]) -> io::Result<()> {
+    if target.is_empty() || target.len() > LINK_BYTES || target.contains(&0) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a link's target is no path"));
+    }
+    if header.set_link_name_literal(target).is_ok() {
+        return Ok(());
+    }
+    let mut long = tar::Header::new_gnu();
+    long.as_old_mut().name[..LONG_LINK.len()].copy_from_slice(LONG_LINK);
+    long.set_mode(0o644);
+    long.set_entry_type(tar::EntryType::GNULongLink);
+    long.set_size(target.len() as u64 + 1);
+    long.set_cksum();
+    archive.append(&long, target.chain(&[0][..]))
 }
 
 /// A blob as a blocking reader.
@@ -220,6 +245,30 @@ mod tests {
     fn unpack(archive: &[u8]) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         flate2::read::GzDecoder::new(archive).read_to_end(&mut all).map(|_| all)
+    }
+
+    #[tokio::test]
+    async fn links_come_last_and_whole() {
+        for target in
+            [&b"/etc/passwd"[..], b"../../up//./x/", &[b'x'; 100], &[b'y'; 101], &[b'z'; 4096], b"\xff"]
+        {
+            let (mut plan, digest) = plan(target.to_vec()).await;
+            let link = File { mode: Mode::Link, ..file("a", digest) };
+            plan.manifest.files = vec![link, file("b", digest)];
+            let (archive, error) = read_slowly(plan).await;
+            assert!(error.is_none(), "{error:?}");
+            let unpacked = unpack(&archive).unwrap();
+            let mut archive = tar::Archive::new(&unpacked[..]);
+            let mut entries = archive.entries().unwrap();
+            assert_eq!(&*entries.next().unwrap().unwrap().path_bytes(), b"TRIG-1/b");
+            let link = entries.next().unwrap().unwrap();
+            assert_eq!((&*link.path_bytes(), link.size()), (&b"TRIG-1/a"[..], 0));
+            assert_eq!(link.link_name_bytes().as_deref(), Some(target));
+            assert!(entries.next().is_none());
+        }
+        let (mut plan, digest) = plan(vec![b'x'; 4097]).await;
+        plan.manifest.files = vec![File { mode: Mode::Link, ..file("a", digest) }];
+        assert!(read_slowly(plan).await.1.is_some());
     }
 
     #[tokio::test]

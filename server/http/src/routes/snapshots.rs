@@ -6,6 +6,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use neptune_engine::Refused;
 use neptune_wire::snapshot::{Manifest, Snapshot, SnapshotDiff, SnapshotReceipt};
 
 use crate::access::Granted;
@@ -97,6 +98,8 @@ pub(crate) async fn download_archive(
 ) -> Result<Response, Failure> {
     let job = face.engine.read_job(&grant, &path.id).await?;
     let manifest = face.engine.read_manifest(&grant, &path.id).await?;
+    // Checked when it came, but perhaps by a server that had fewer rules; an archive holds nothing below a link.
+    manifest.check().map_err(|error| Refused::Field { field: "files".into(), wanted: error.to_string() })?;
     let permit = face.archives.clone().acquire_owned().await.map_err(|_| Failure::Stopping)?;
     let plan = archive::Plan {
         engine: face.engine.clone(),
