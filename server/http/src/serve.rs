@@ -20,7 +20,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,14 @@ use crate::{limits, routes, tls};
 pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
+    connections: usize,
+}
+
+/// A connection's place among those that may be open at once. Every request carries it, and a WebSocket keeps it: the
+/// connection's own task ends where the WebSocket begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    _held: Arc<(OwnedSemaphorePermit, OpenGuard)>,
 }
 
 impl std::fmt::Debug for Listener {
@@ -63,7 +71,12 @@ impl Listener {
         let tcp = TcpListener::bind(address)
             .await
             .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-        Ok(Self { tcp, tls })
+        Ok(Self { tcp, tls, connections: limits::CONNECTIONS })
+    }
+
+    /// Lets fewer connections be open at once.
+    pub fn with_connections(self, connections: usize) -> Self {
+        Self { connections, ..self }
     }
 
     /// The address, with the port that was picked if port 0 was asked for.
@@ -82,7 +95,7 @@ impl Listener {
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
         };
-        server.accept_until(&self.tcp, &stop).await;
+        server.accept_until(&self.tcp, self.connections, &stop).await;
         drop(self.tcp);
         shared.stopping.cancel();
         shared.sockets.close();
@@ -101,8 +114,8 @@ struct Server {
 }
 
 impl Server {
-    async fn accept_until(&self, listener: &TcpListener, stop: &CancellationToken) {
-        let permits = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    async fn accept_until(&self, listener: &TcpListener, connections: usize, stop: &CancellationToken) {
+        let permits = Arc::new(Semaphore::new(connections));
         loop {
             // Beyond the limit connections wait in the system's queue.
             let permit = tokio::select! {
@@ -115,8 +128,8 @@ impl Server {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    let open = (permit, OpenGuard::new(self.face.metrics.connections.clone()));
-                    self.begin(stream, remote, open);
+                    let open = OpenGuard::new(self.face.metrics.connections.clone());
+                    self.begin(stream, remote, Place { _held: Arc::new((permit, open)) });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -128,7 +141,7 @@ impl Server {
     }
 
     /// Serves one connection on a task of its own.
-    fn begin(&self, stream: TcpStream, remote: SocketAddr, open: impl Send + 'static) {
+    fn begin(&self, stream: TcpStream, remote: SocketAddr, place: Place) {
         let Ok(local) = stream.local_addr() else { return };
         // Acknowledgements are small and wanted at once.
         let _ = stream.set_nodelay(true);
@@ -136,13 +149,12 @@ impl Server {
         let (router, tls) = (self.router.clone(), self.tls.clone());
         let (watcher, cut) = (self.graceful.watcher(), self.cut.clone());
         self.tasks.spawn(async move {
-            let _open = open;
             let serving = async {
                 let Some(tls) = tls else {
-                    return serve_stream(stream, connection, router, watcher).await;
+                    return serve_stream(stream, connection, place, router, watcher).await;
                 };
                 match tokio::time::timeout(limits::FIRST_REQUEST_TIME, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => serve_stream(stream, connection, router, watcher).await,
+                    Ok(Ok(stream)) => serve_stream(stream, connection, place, router, watcher).await,
                     Ok(Err(error)) => tracing::debug!(peer = %remote, %error, "TLS handshake given up"),
                     Err(_) => tracing::debug!(peer = %remote, "TLS handshake took too long"),
                 }
@@ -178,6 +190,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn serve_stream<S>(
     stream: S,
     connection: Connection,
+    place: Place,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
@@ -188,6 +201,7 @@ async fn serve_stream<S>(
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         flag.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(connection);
+        request.extensions_mut().insert(place.clone());
         let router = router.clone();
         async move {
             let answer: Result<Response<Body>, Infallible> = router.oneshot(request.map(Body::new)).await;

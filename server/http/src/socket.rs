@@ -6,6 +6,7 @@ pub(crate) mod live;
 use std::future::Future;
 use std::sync::Arc;
 
+use axum::extract::Extension;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
@@ -19,6 +20,7 @@ use crate::face::Shared;
 use crate::failure::Failure;
 use crate::limits;
 use crate::metrics::OpenGuard;
+use crate::serve::Place;
 
 /// Why a connection ends, as its close frame says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub(crate) struct Gone;
 fn converse<F>(
     face: Arc<Shared>,
     kind: &'static str,
+    place: Option<Extension<Place>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     conversation: impl FnOnce(WebSocket) -> F + Send + 'static,
 ) -> Result<Response, Failure>
@@ -66,7 +69,7 @@ where
     let open = face.metrics.open_socket(kind);
     let upgrade = upgrade.max_message_size(limits::MESSAGE_BYTES).max_frame_size(limits::MESSAGE_BYTES);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let _held: (_, OpenGuard) = (token, open);
+        let _held: (_, OpenGuard, _) = (token, open, place);
         conversation(socket).await;
         tracing::debug!(kind, "websocket closed");
     }))

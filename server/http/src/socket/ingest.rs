@@ -7,9 +7,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use futures::stream::SplitStream;
 use futures::{Sink, StreamExt as _};
@@ -25,6 +25,7 @@ use crate::face::{Shared, now};
 use crate::failure::{Failure, problem_of_message, problem_of_refused};
 use crate::limits;
 use crate::openapi::ProblemAnswer;
+use crate::serve::Place;
 
 /// WebSocket of writers and runners: numbered frames in, acknowledgements out once they are on disk.
 ///
@@ -37,10 +38,11 @@ use crate::openapi::ProblemAnswer;
 pub(crate) async fn ingest(
     State(face): State<Arc<Shared>>,
     Granted(grant): Granted,
+    place: Option<Extension<Place>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let shared = face.clone();
-    converse(face, "ingest", upgrade, move |socket| conversation(shared, grant, socket))
+    converse(face, "ingest", place, upgrade, move |socket| conversation(shared, grant, socket))
 }
 
 async fn conversation(face: Arc<Shared>, grant: Grant, socket: WebSocket) {

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use futures::stream::{AbortHandle, Abortable, BoxStream, SelectAll};
 use futures::{FutureExt as _, StreamExt as _};
@@ -24,6 +24,7 @@ use crate::face::Shared;
 use crate::failure::{Failure, problem_of_message, problem_of_refused};
 use crate::limits;
 use crate::openapi::ProblemAnswer;
+use crate::serve::Place;
 
 /// WebSocket of browsers: subscribe to jobs and channels, get deltas only.
 ///
@@ -36,10 +37,11 @@ use crate::openapi::ProblemAnswer;
 pub(crate) async fn live(
     State(face): State<Arc<Shared>>,
     Granted(grant): Granted,
+    place: Option<Extension<Place>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let shared = face.clone();
-    converse(face, "live", upgrade, move |socket| async move {
+    converse(face, "live", place, upgrade, move |socket| async move {
         let mut viewer = Viewer {
             face: &shared,
             grant: &grant,

@@ -1,9 +1,12 @@
 //! `/api/v1/ingest` over real connections.
 
+use std::time::Duration;
+
 use futures::{SinkExt as _, StreamExt as _};
 use neptune_wire::SessionId;
 use neptune_wire::frame::FrameBuilder;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -125,6 +128,22 @@ pub(crate) async fn write_log(world: &World, _token: &str, bytes: &[u8]) {
     assert_eq!(frame.push_log(0, 0, 0.0, 7, bytes), bytes.len());
     socket.say_bytes(frame.finish()).await;
     assert_eq!(socket.hear_type("acked").await["acked"], 1);
+}
+
+/// A WebSocket is a connection like any other, for as long as it lives.
+#[tokio::test]
+async fn websockets_count_among_the_connections() {
+    let served = Served::with_connections(2).await;
+    let ingest = Socket::connect(&served, "/api/v1/ingest").await;
+    let _live = Socket::connect(&served, "/api/v1/live").await;
+    let mut third = TcpStream::connect(served.address).await.unwrap();
+    third.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut begin = [0; 12];
+    let early = tokio::time::timeout(Duration::from_millis(200), third.read_exact(&mut begin)).await;
+    assert!(early.is_err(), "a third connection was let in");
+    drop(ingest);
+    tokio::time::timeout(SOON, third.read_exact(&mut begin)).await.unwrap().unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
 }
 
 #[tokio::test]

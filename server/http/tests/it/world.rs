@@ -168,6 +168,18 @@ impl Served {
     async fn start(engine: Engine, settings: Settings) -> Self {
         let face = Face::new(engine.clone(), settings);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &face).await.unwrap();
+        Self::listen(engine, face, listener)
+    }
+
+    /// A server that lets so many connections be open at once.
+    pub(crate) async fn with_connections(connections: usize) -> Self {
+        let engine = neptune_in_memory::engine().await;
+        let face = Face::new(engine.clone(), open());
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &face).await.unwrap();
+        Self::listen(engine, face, listener.with_connections(connections))
+    }
+
+    fn listen(engine: Engine, face: Face, listener: Listener) -> Self {
         let address = listener.address().unwrap();
         let stop = CancellationToken::new();
         let ended = tokio::spawn(listener.serve(face, stop.clone(), Duration::from_secs(5)));
