@@ -74,7 +74,7 @@ fn admit(settings: &Settings, request: &Request) -> Result<Peer, Failure> {
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
         let text = origin.to_str().unwrap_or("?");
-        if !is_own_origin(settings, &host, text) {
+        if !is_own_origin(settings, peer.encrypted, &host, text) {
             return Err(Failure::ForeignOrigin { origin: text.to_owned() });
         }
     }
@@ -121,17 +121,21 @@ fn is_public(public: &PublicHost, name: &str, port: Option<u16>) -> bool {
 }
 
 /// Whether a page's origin is this server itself: the host that was asked, or a configured name that a proxy rewrote.
-fn is_own_origin(settings: &Settings, host: &Authority, origin: &str) -> bool {
+///
+/// Where the client's connection is encrypted, a page that came in the clear is not this server's: anyone on the way may
+/// have written it. The other way round it may be: not every proxy that ends TLS says so.
+fn is_own_origin(settings: &Settings, encrypted: bool, host: &Authority, origin: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default_port = match scheme {
-        "http" => 80,
+        "http" if !encrypted => 80,
         "https" => 443,
         _ => return false,
     };
     let Ok(authority) = authority.parse::<Authority>() else { return false };
     let name = authority.host().to_ascii_lowercase();
     let port = authority.port_u16().unwrap_or(default_port);
-    let asked = (host.host().to_ascii_lowercase(), host.port_u16().unwrap_or(default_port));
+    let asked_port = host.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let asked = (host.host().to_ascii_lowercase(), asked_port);
     let public = |public: &PublicHost| public.name == name && public.port.unwrap_or(default_port) == port;
     (name.as_str(), port) == (asked.0.as_str(), asked.1) || settings.public_hosts.iter().any(public)
 }
@@ -155,11 +159,18 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(settings: &Settings, local: &str, request: axum::http::request::Builder, expected: Expect) {
-        let connection = Connection {
-            remote: "127.0.0.1:9".parse().unwrap(),
-            local: local.parse().unwrap(),
-            encrypted: false,
-        };
+        check_over(false, settings, local, request, expected);
+    }
+
+    fn check_over(
+        encrypted: bool,
+        settings: &Settings,
+        local: &str,
+        request: axum::http::request::Builder,
+        expected: Expect,
+    ) {
+        let connection =
+            Connection { remote: "127.0.0.1:9".parse().unwrap(), local: local.parse().unwrap(), encrypted };
         let request = request.extension(connection).body(Body::empty()).unwrap();
         let found = match admit(settings, &request) {
             Ok(_) => "admitted".to_owned(),
@@ -220,9 +231,35 @@ mod tests {
         check(&open, "127.0.0.1:80", bare("http://localhost"), expect!["admitted"]);
         check(&open, "127.0.0.1:80", bare("http://localhost:80"), expect!["admitted"]);
 
+        check(&open, "127.0.0.1:80", bare("https://localhost"), expect!["foreign-origin"]);
+        check(&open, "127.0.0.1:80", from("https://localhost:8420"), expect!["admitted"]);
+
         let public = Settings { public_hosts: vec!["n.example.com".parse().unwrap()], ..Settings::default() };
         check(&public, "127.0.0.1:8420", from("https://n.example.com"), expect!["admitted"]);
         check(&public, "127.0.0.1:8420", from("https://n.example.com:444"), expect!["foreign-origin"]);
+    }
+
+    #[test]
+    fn a_page_in_the_clear_is_not_a_page_of_an_encrypted_server() {
+        let public_hosts = vec!["n.example.com".parse().unwrap()];
+        let settings = Settings { public_hosts, ..Settings::default() };
+        let from = |asked: &str, origin: &str| host(asked).header("origin", origin);
+        let secure = |asked: &str, origin: &str, expected: Expect| {
+            check_over(true, &settings, "127.0.0.1:443", from(asked, origin), expected);
+        };
+        for asked in ["localhost", "localhost:443", "n.example.com"] {
+            let name = asked.trim_end_matches(":443");
+            secure(asked, &format!("https://{name}"), expect!["admitted"]);
+            secure(asked, &format!("https://{name}:443"), expect!["admitted"]);
+            secure(asked, &format!("http://{name}"), expect!["foreign-origin"]);
+            secure(asked, &format!("http://{name}:443"), expect!["foreign-origin"]);
+        }
+
+        // A proxy's word on its client's connection counts as much.
+        let proxied = Settings { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..Settings::default() };
+        let told = |origin: &str| from("localhost", origin).header("x-forwarded-proto", "https");
+        check(&proxied, "127.0.0.1:80", told("https://localhost"), expect!["admitted"]);
+        check(&proxied, "127.0.0.1:80", told("http://localhost"), expect!["foreign-origin"]);
     }
 
     #[test]
