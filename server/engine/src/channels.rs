@@ -65,6 +65,23 @@ impl Engine {
         Ok(inner.channels.iter().map(|channel| channel.channel()).collect())
     }
 
+    /// One channel of a job with its summary.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::UnknownJob`], [`Refused::UnknownChannel`].
+    pub async fn read_channel(
+        &self,
+        grant: &Grant,
+        job: &JobRef,
+        name: &ChannelName,
+    ) -> Result<Channel, Refused> {
+        let heads = self.find_heads(grant, job).await?;
+        let inner = heads.lock();
+        let (_, channel) = inner.find_channel(name)?;
+        Ok(channel.channel())
+    }
+
     /// Creates a chart or finds an equal one of the name.
     ///
     /// # Errors

@@ -353,6 +353,19 @@ async fn a_line_of_many_small_pieces_is_one_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_channel_is_read_by_its_name() {
+    let mut sender = Sender::new().await;
+    let mut frame = sender.frame();
+    frame.push_log(3, 0, 0.0, 0, b"five!");
+    sender.send(frame).await;
+    sender.settle().await;
+    let read = async |text: &str| sender.engine.read_channel(&sender.grant, &sender.job, &name(text)).await;
+    let log = read("sys/stdout").await.unwrap();
+    assert_eq!((log.name, log.summary.log_bytes), (name("sys/stdout"), Some(5)));
+    assert!(matches!(read("none").await, Err(Refused::UnknownChannel { .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn envelopes_are_answered_in_the_asked_order() {
     let mut sender = Sender::new().await;
     let count = 200_000;

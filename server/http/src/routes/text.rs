@@ -49,9 +49,8 @@ pub(crate) async fn download_log(
 ) -> Result<Response, Failure> {
     // An empty read names what is wrong with the channel, if anything is.
     face.engine.read_log(&grant, &path.id, &path.name, 0, 0).await?;
-    let channels = face.engine.list_channels(&grant, &path.id).await?;
-    let channel = channels.iter().find(|channel| channel.name == path.name);
-    let size_bytes = channel.and_then(|channel| channel.summary.log_bytes).unwrap_or(0);
+    let channel = face.engine.read_channel(&grant, &path.id, &path.name).await?;
+    let size_bytes = channel.summary.log_bytes.unwrap_or(0);
 
     let range = asked_range(&headers, size_bytes)?;
     let (start, end) = range.as_ref().map_or((0, size_bytes), |range| (range.start, range.end));
