@@ -112,8 +112,8 @@ impl Engine {
 
     /// Lines of a text channel or log.
     ///
-    /// A page ends after the asked number of lines, or after 4 MiB of text, or when a search has read 64 MiB; its `next`
-    /// says where the following one begins.
+    /// A page ends after the asked number of lines, or after 4 MiB of text, or when a search has read 64 MiB, each line
+    /// counted as 64 bytes more than it has; its `next` says where the following one begins.
     ///
     /// # Errors
     ///

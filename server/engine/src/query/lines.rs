@@ -18,8 +18,10 @@ const LIMIT: u32 = 1_000;
 const LIMIT_MAX: u32 = 10_000;
 /// Text of one page.
 const PAGE_BYTES: usize = 4 << 20;
-/// Text that one page of a search reads.
+/// Text that one page of a search reads, with [`LINE_COST_BYTES`] for each line.
 const SEARCH_BYTES: usize = 64 << 20;
+/// What a line costs whatever its length, so that empty ones are bounded too.
+const LINE_COST_BYTES: usize = 64;
 /// Bytes of a log that are read at once.
 const LOG_BYTES: usize = 4 << 20;
 
@@ -43,17 +45,19 @@ pub(super) async fn page(
     let needle = query.search.as_ref().map(|text| text.to_lowercase());
     let (mut at, mut lines) = (first, Vec::new());
     let (mut page_bytes, mut read_bytes) = (0, 0);
-    'page: while at < total && read_bytes < SEARCH_BYTES {
+    'page: while at < total {
         let batch = from(store, heads, channel, at).await?;
         if batch.is_empty() {
             break;
         }
         for line in batch {
-            if lines.len() == limit as usize || page_bytes >= PAGE_BYTES || line.line >= total {
+            let is_full =
+                lines.len() == limit as usize || page_bytes >= PAGE_BYTES || read_bytes >= SEARCH_BYTES;
+            if is_full || line.line >= total {
                 break 'page;
             }
             at = line.line + 1;
-            read_bytes += line.text.len();
+            read_bytes += line.text.len() + LINE_COST_BYTES;
             if needle.as_ref().is_none_or(|needle| line.text.to_lowercase().contains(needle)) {
                 page_bytes += line.text.len();
                 lines.push(line);

@@ -353,6 +353,24 @@ async fn a_line_of_many_small_pieces_is_one_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_search_over_empty_lines_ends() {
+    let mut sender = Sender::new().await;
+    let (mut at, count) = (0, (64 << 20) / 64 + 10);
+    let feeds = vec![b'\n'; count];
+    while at < count {
+        let mut frame = sender.frame();
+        at += frame.push_log(3, at as u64, 0.0, 0, &feeds[at..]);
+        sender.send(frame).await;
+    }
+    sender.settle().await;
+    let search = |line| TextQuery { line: Some(line), search: Some("x".into()), ..TextQuery::default() };
+    let page = sender.text("sys/stdout", search(0)).await;
+    assert_eq!((page.lines.len(), page.next), (0, Some(1 << 20)));
+    let page = sender.text("sys/stdout", search(1 << 20)).await;
+    assert_eq!((page.lines.len(), page.next), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_channel_is_read_by_its_name() {
     let mut sender = Sender::new().await;
     let mut frame = sender.frame();
