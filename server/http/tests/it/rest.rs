@@ -163,6 +163,37 @@ async fn points_come_back_as_json_csv_and_columns() {
     assert_eq!(channels.as_array().unwrap().len(), 2);
 }
 
+/// The documented number of points fits even if each is as long as can be, in JSON and as stored.
+#[tokio::test]
+async fn as_many_points_as_documented_fit_one_request() {
+    let world = World::new().await;
+    world.with_running_job().await;
+    let post = async |key: &str, body: String| {
+        let request = Request::post("/api/v1/jobs/TRIG-1/points")
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
+        world.send(request.body(Body::from(body)).unwrap()).await
+    };
+    let point = |at: usize| {
+        let number = format!("-1.{:016}e-300", 1_234_567_890_123_456_usize + at * 7);
+        format!("[{number},{number},{}]", -9_000_000_000_000_000_000 + at as i64 * 10_000_000_000)
+    };
+    let channel = |channel: usize| {
+        let points: Vec<_> = (0..90).map(|at| point(channel * 90 + at)).collect();
+        format!("\"{}{channel:03}\":[{}]", "n".repeat(200), points.join(","))
+    };
+    let channels: Vec<_> = (0..400).map(channel).collect();
+    let body = format!("{{{}}}", channels.join(","));
+    assert!(body.len() > 2_700_000, "{}", body.len());
+    let answer = post("worst", body).await.expect(200).json();
+    assert_eq!(answer, json!({"points": 36_000, "repeated": false}));
+
+    let blanks = " ".repeat(3 << 20);
+    post("longest", format!("{{}}{}", &blanks[2..])).await.expect(200);
+    let longer = post("longer", format!("{{}}{}", &blanks[1..])).await.expect(413);
+    expect!["413 too-large [] the body is over the limit of 3145728 bytes"].assert_eq(&longer.problem());
+}
+
 #[tokio::test]
 async fn an_envelope_comes_as_json_and_as_columns() {
     let world = World::new().await;
