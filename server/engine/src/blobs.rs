@@ -11,10 +11,11 @@ use crate::{Engine, Grant, Refused};
 
 pub use neptune_store::BlobRead;
 
-/// Largest blob: a checkpoint of a large model fits, a runaway upload does not fill the disk.
-pub(crate) const BLOB_BYTES: u64 = 16 << 30;
-
 impl Engine {
+    /// Largest blob. Artifacts of many gigabytes are to come in parts; source files and images fit, and a runaway upload
+    /// does not fill the disk.
+    pub const BLOB_BYTES: u64 = 4 << 30;
+
     /// Whether the project has the blob.
     ///
     /// # Errors
@@ -50,7 +51,7 @@ impl Engine {
         if self.store().has_project_blob(project, digest).await? {
             return Ok(());
         }
-        self.blobs().put(digest, bytes, BLOB_BYTES).await?;
+        self.blobs().put(digest, bytes, Self::BLOB_BYTES).await?;
         let mut writes = Writes::new();
         writes.put_project_blob(project, digest);
         Ok(self.store().commit(writes).await?)

@@ -17,8 +17,6 @@ use crate::{Engine, Grant, Refused};
 
 /// Files of one snapshot.
 pub(crate) const SNAPSHOT_FILES: usize = 100_000;
-/// Longest manifest: its files with paths of some length.
-const MANIFEST_BYTES: u64 = 64 << 20;
 /// Files of a diff that are shown line by line; further ones are only named.
 const DIFF_FILES: usize = 1_000;
 
@@ -31,11 +29,14 @@ pub struct SnapshotFile {
 }
 
 impl Engine {
+    /// Longest manifest, as it comes and as it is stored: 100,000 files with paths of 200 bytes.
+    pub const MANIFEST_BYTES: u64 = 32 << 20;
+
     /// Registers a manifest and answers which blobs the project still lacks; with none missing, jobs may name it.
     ///
     /// # Errors
     ///
-    /// [`Refused::Field`] for a path or order that is wrong, [`Refused::TooLarge`] for too many files.
+    /// [`Refused::Field`] for a path or order that is wrong, [`Refused::TooLarge`] for too many files or bytes.
     pub async fn create_snapshot(
         &self,
         grant: &Grant,
@@ -51,13 +52,19 @@ impl Engine {
             .check()
             .map_err(|error| Refused::Field { field: "files".into(), wanted: error.to_string() })?;
         let json = manifest.canonical_json();
+        if json.len() as u64 > Self::MANIFEST_BYTES {
+            return Err(Refused::TooLarge {
+                what: "size of the manifest in bytes",
+                limit: Self::MANIFEST_BYTES,
+            });
+        }
         let snapshot = digest_from_bytes(&json);
         if self.store().has_snapshot(project, &snapshot).await? {
             return Ok(SnapshotReceipt { snapshot, missing: Vec::new() });
         }
         let missing = self.missing_blobs(project, &manifest).await?;
         if missing.is_empty() {
-            self.blobs().put(&snapshot, blob_from_bytes(json), MANIFEST_BYTES).await?;
+            self.blobs().put(&snapshot, blob_from_bytes(json), Self::MANIFEST_BYTES).await?;
             let mut writes = Writes::new();
             writes.put_snapshot(project, &snapshot);
             self.store().commit(writes).await?;
@@ -95,8 +102,9 @@ impl Engine {
 
     async fn find_manifest(&self, grant: &Grant, job: &JobRef) -> Result<(Digest, Manifest), Refused> {
         let snapshot = self.read_job(grant, job).await?.snapshot.ok_or(Refused::UnknownSnapshot)?;
-        let json =
-            self.blobs().find_whole(&snapshot, MANIFEST_BYTES).await?.ok_or_else(|| missing(&snapshot))?;
+        // Those that were stored when twice as much was allowed are still read.
+        let limit = 2 * Self::MANIFEST_BYTES;
+        let json = self.blobs().find_whole(&snapshot, limit).await?.ok_or_else(|| missing(&snapshot))?;
         let manifest = Manifest::from_canonical_json(&json)
             .ok_or_else(|| Refused::Storage(format!("snapshot {snapshot} is damaged").into()))?;
         Ok((snapshot, manifest))

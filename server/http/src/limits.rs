@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use neptune_engine::Engine;
+
 /// Longest JSON body where no other limit is said: what one commit can hold is 1 MiB, and JSON is wordier.
 pub(crate) const JSON_BYTES: usize = 2 << 20;
 /// Longest JSON body of points. The engine stores them in one commit, 900 KiB at 24 bytes for the worst point: 36,000 points
 /// of 400 channels always fit, and are at most 73 characters each.
 pub(crate) const POINTS_BYTES: usize = 3 << 20;
 /// Longest manifest of a snapshot: 100,000 files are about 15 MB.
-pub(crate) const MANIFEST_BYTES: usize = 32 << 20;
-/// Longest blob in one request. Artifacts of many gigabytes are to come in parts; source files and images fit.
-pub(crate) const BLOB_BYTES: u64 = 4 << 30;
+pub(crate) const MANIFEST_BYTES: usize = Engine::MANIFEST_BYTES as usize;
+/// Longest blob in one request.
+pub(crate) const BLOB_BYTES: u64 = Engine::BLOB_BYTES;
 /// Time for a JSON body to arrive whole: 32 MB over a slow line of 5 Mbit/s.
 pub(crate) const JSON_BODY_TIME: Duration = Duration::from_secs(60);
 /// Time between two pieces of a streamed body; a peer that stays silent longer is gone.
@@ -51,8 +53,8 @@ pub(crate) const LOG_PIECE_BYTES: usize = 256 << 10;
 pub(crate) const SERIES: usize = 200;
 /// Buckets asked for when the request does not say.
 pub(crate) const BUCKETS: u32 = 1_000;
-/// Longest `Idempotency-Key`.
-pub(crate) const KEY_BYTES: usize = 128;
+/// Longest `Idempotency-Key`, which is the engine's own limit.
+pub(crate) const KEY_BYTES: usize = 256;
 
 /// Longest WebSocket message: a thousand channels of the longest names. Frames are at most 60 KiB.
 pub(crate) const MESSAGE_BYTES: usize = 1 << 20;

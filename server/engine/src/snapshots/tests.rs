@@ -110,3 +110,16 @@ async fn a_blob_is_seen_only_by_projects_that_brought_it() {
     assert!(matches!(wrong, Err(Refused::DigestDiffers { .. })));
     assert!(!engine.has_blob(&grant, &other.key, &digest).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_manifest_too_long_to_be_stored_is_refused_before_its_files_travel() {
+    let (engine, grant, _kv) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let mut manifest = tree(&[("", "same")]);
+    let folder = "f".repeat(1_000);
+    let file = manifest.files.remove(0);
+    manifest.files =
+        (0..30_000).map(|at| File { path: format!("{folder}/{at:06}"), ..file.clone() }).collect();
+    let refused = engine.create_snapshot(&grant, &project().key, manifest, NOW).await.unwrap_err();
+    assert_eq!(refused.to_string(), "size of the manifest in bytes is over the limit of 33554432");
+}

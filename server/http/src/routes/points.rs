@@ -28,7 +28,7 @@ const CSV: &str = "text/csv; charset=utf-8";
 
 /// Stores points from tools without WebSocket, once per `Idempotency-Key`; creates channels that do not exist.
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/points", tag = "points",
-    params(JobPath, ("Idempotency-Key" = String, Header, description = "chosen by the client, at most 128 characters; \
+    params(JobPath, ("Idempotency-Key" = String, Header, description = "chosen by the client, at most 256 characters; \
         the same key again stores nothing")),
     request_body = PointsByChannel,
     responses(

@@ -189,7 +189,9 @@ async fn as_many_points_as_documented_fit_one_request() {
     assert_eq!(answer, json!({"points": 36_000, "repeated": false}));
 
     let blanks = " ".repeat(3 << 20);
-    post("longest", format!("{{}}{}", &blanks[2..])).await.expect(200);
+    let key = "k".repeat(256);
+    assert!(post(&format!("{key}k"), "{}".into()).await.expect(400).problem().contains("1 to 256 visible"));
+    post(&key, format!("{{}}{}", &blanks[2..])).await.expect(200);
     let longer = post("longer", format!("{{}}{}", &blanks[1..])).await.expect(413);
     expect!["413 too-large [] the body is over the limit of 3145728 bytes"].assert_eq(&longer.problem());
 }
