@@ -155,7 +155,8 @@ pub struct FileDiff {
     pub path: String,
     /// What happened to it.
     pub change: Change,
-    /// Unified diff with three lines of context; absent for binary or very large files.
+    /// Unified diff with three lines of context; absent for binary or very large files, and for all that follow once the
+    /// answer holds as much as one may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unified: Option<String>,
 }

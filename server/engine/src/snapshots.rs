@@ -6,19 +6,35 @@
 mod diff;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use neptune_store::Writes;
+use bytes::Bytes;
 use neptune_store::blob::{blob_from_bytes, digest_from_bytes};
+use neptune_store::{BlobError, Writes};
 use neptune_wire::snapshot::{File, FileDiff, Manifest, Snapshot, SnapshotDiff, SnapshotReceipt};
 use neptune_wire::{Digest, JobRef, Micros, ProjectKey};
+use tokio::time::Instant;
 
 use crate::blobs::{BlobRead, missing};
 use crate::{Engine, Grant, Refused};
 
 /// Files of one snapshot.
 pub(crate) const SNAPSHOT_FILES: usize = 100_000;
-/// Files of a diff that are shown line by line; further ones are only named.
-const DIFF_FILES: usize = 1_000;
+/// Bytes of a manifest for each file, besides its path.
+const FILE_BYTES: usize = 120;
+/// Bytes of a manifest that are worked on in place, for about a millisecond; longer ones go to a thread that may block.
+const INLINE_BYTES: usize = 64 << 10;
+/// What one answer shows line by line. Both sides of each file and its diff are counted, so the bytes bound memory, too.
+const DIFF_BOUNDS: DiffBounds =
+    DiffBounds { files: 1_000, size_bytes: 32 << 20, time: Duration::from_secs(10) };
+
+/// After any of these, changed files are only named.
+#[derive(Debug, Clone, Copy)]
+struct DiffBounds {
+    files: usize,
+    size_bytes: usize,
+    time: Duration,
+}
 
 /// One file of a snapshot being read.
 pub struct SnapshotFile {
@@ -48,17 +64,20 @@ impl Engine {
         if manifest.files.len() > SNAPSHOT_FILES {
             return Err(Refused::TooLarge { what: "number of files", limit: SNAPSHOT_FILES as u64 });
         }
-        manifest
-            .check()
-            .map_err(|error| Refused::Field { field: "files".into(), wanted: error.to_string() })?;
-        let json = manifest.canonical_json();
-        if json.len() as u64 > Self::MANIFEST_BYTES {
-            return Err(Refused::TooLarge {
-                what: "size of the manifest in bytes",
-                limit: Self::MANIFEST_BYTES,
-            });
-        }
-        let snapshot = digest_from_bytes(&json);
+        let size_bytes = manifest.files.iter().map(|file| FILE_BYTES + file.path.len()).sum();
+        let (manifest, json, snapshot) = beside(size_bytes, move || {
+            manifest
+                .check()
+                .map_err(|error| Refused::Field { field: "files".into(), wanted: error.to_string() })?;
+            let json = manifest.canonical_json();
+            if json.len() as u64 > Self::MANIFEST_BYTES {
+                let what = "size of the manifest in bytes";
+                return Err(Refused::TooLarge { what, limit: Self::MANIFEST_BYTES });
+            }
+            let snapshot = digest_from_bytes(&json);
+            Ok((manifest, json, snapshot))
+        })
+        .await?;
         if self.store().has_snapshot(project, &snapshot).await? {
             return Ok(SnapshotReceipt { snapshot, missing: Vec::new() });
         }
@@ -105,9 +124,10 @@ impl Engine {
         // Those that were stored when twice as much was allowed are still read.
         let limit = 2 * Self::MANIFEST_BYTES;
         let json = self.blobs().find_whole(&snapshot, limit).await?.ok_or_else(|| missing(&snapshot))?;
-        let manifest = Manifest::from_canonical_json(&json)
-            .ok_or_else(|| Refused::Storage(format!("snapshot {snapshot} is damaged").into()))?;
-        Ok((snapshot, manifest))
+        let size_bytes = json.len();
+        let damaged = move || Refused::Storage(format!("snapshot {snapshot} is damaged").into());
+        let read = move || Manifest::from_canonical_json(&json).ok_or_else(damaged);
+        Ok((snapshot, beside(size_bytes, read).await?))
     }
 
     /// One file of the job's source tree.
@@ -145,7 +165,10 @@ impl Engine {
         self.open_blob(grant, &project, &file.digest).await
     }
 
-    /// What changed from one job's tree to another's.
+    /// What changed from one job's tree to another's. Every changed file is named; so many are shown line by line as one
+    /// answer holds and as are compared within 10 seconds.
+    ///
+    /// Cost: a thread while lines are compared, at most half a second for each file.
     ///
     /// # Errors
     ///
@@ -157,28 +180,64 @@ impl Engine {
         to: &JobRef,
     ) -> Result<SnapshotDiff, Refused> {
         let (from, to) = (self.read_manifest(grant, from).await?, self.read_manifest(grant, to).await?);
-        let mut files = Vec::new();
-        for changed in diff::changed_files(&from, &to) {
-            let unified = if files.len() < DIFF_FILES { self.unified(changed).await? } else { None };
+        self.diff_within(&from, &to, DIFF_BOUNDS).await
+    }
+
+    async fn diff_within(
+        &self,
+        from: &Manifest,
+        to: &Manifest,
+        bounds: DiffBounds,
+    ) -> Result<SnapshotDiff, Refused> {
+        let end = Instant::now() + bounds.time;
+        let (mut files, mut size_bytes) = (Vec::new(), 0);
+        for changed in diff::changed_files(from, to) {
+            let is_full =
+                files.len() >= bounds.files || size_bytes >= bounds.size_bytes || Instant::now() >= end;
+            let unified = if is_full { None } else { self.unified(changed, &mut size_bytes).await? };
             files.push(FileDiff { path: changed.path().into(), change: changed.change(), unified });
         }
         Ok(SnapshotDiff { files })
     }
 
-    async fn unified(&self, changed: diff::Changed<'_>) -> Result<Option<String>, Refused> {
-        let mut sides = [Default::default(), Default::default()];
+    /// A file's diff; what it took is added to `size_bytes`.
+    async fn unified(
+        &self,
+        changed: diff::Changed<'_>,
+        size_bytes: &mut usize,
+    ) -> Result<Option<String>, Refused> {
+        let mut sides = [Bytes::new(), Bytes::new()];
         for (side, file) in sides.iter_mut().zip([changed.from, changed.to]) {
             let Some(file) = file else { continue };
             if file.size_bytes > diff::DIFF_BYTES {
                 return Ok(None);
             }
-            let bytes = self.blobs().find_whole(&file.digest, diff::DIFF_BYTES).await?;
+            let bytes = match self.blobs().find_whole(&file.digest, diff::DIFF_BYTES).await {
+                // Longer than its manifest says.
+                Err(BlobError::TooLarge { .. }) => return Ok(None),
+                found => found?,
+            };
             *side = bytes.ok_or_else(|| missing(&file.digest))?;
+            *size_bytes += side.len();
         }
         let path = changed.path().to_owned();
         let [from, to] = sides;
-        Ok(diff::unified(&path, &from, &to))
+        let comparing = tokio::task::spawn_blocking(move || diff::unified(&path, &from, &to));
+        let unified = comparing.await.map_err(|broken| Refused::Storage(Box::new(broken)))?;
+        *size_bytes += unified.as_ref().map_or(0, String::len);
+        Ok(unified)
     }
+}
+
+/// Does work on a manifest of about so many bytes, in place when that is little, else where blocking does no harm.
+async fn beside<T: Send + 'static>(
+    size_bytes: usize,
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    if size_bytes <= INLINE_BYTES {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|broken| Refused::Storage(Box::new(broken)))?
 }
 
 #[cfg(test)]

@@ -96,6 +96,60 @@ async fn files_come_back_and_trees_are_compared() {
 }
 
 #[tokio::test]
+async fn beyond_its_bounds_a_diff_only_names_files() {
+    let (engine, grant, _kv) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let files = [("a", "1\n"), ("b", "2\n"), ("c", "3\n")];
+    upload(&engine, &grant, &files).await;
+    let bounds = DiffBounds { files: 10, size_bytes: 1_000, time: Duration::from_secs(1_000) };
+    let shown = async |bounds| {
+        let diff = engine.diff_within(&tree(&[]), &tree(&files), bounds).await.unwrap();
+        diff.files.iter().map(|file| file.unified.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(bounds).await, [true, true, true]);
+    assert_eq!(shown(DiffBounds { files: 2, ..bounds }).await, [true, true, false]);
+    // What is shown counts with what was read: 2 bytes and 33 for each file.
+    assert_eq!(shown(DiffBounds { size_bytes: 35, ..bounds }).await, [true, false, false]);
+    assert_eq!(shown(DiffBounds { size_bytes: 36, ..bounds }).await, [true, true, false]);
+    assert_eq!(shown(DiffBounds { time: Duration::ZERO, ..bounds }).await, [false, false, false]);
+    // A file that is longer than its manifest says is one that is too long to be shown.
+    let long = "x".repeat(diff::DIFF_BYTES as usize + 1);
+    upload(&engine, &grant, &[("d", &long)]).await;
+    let mut manifest = tree(&[("d", &long)]);
+    manifest.files[0].size_bytes = 1;
+    let diff = engine.diff_within(&tree(&[]), &manifest, bounds).await.unwrap();
+    assert_eq!(diff.files[0].unified, None);
+}
+
+/// On the one thread of this runtime, others go on while lines are compared.
+#[tokio::test]
+async fn a_long_diff_holds_nobody_up() {
+    let (engine, grant, _kv) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    // Much the same lines in two orders, which takes all the time one file may take.
+    let lines = |factor: u64| -> String {
+        (0..40_000).map(|at: u64| format!("{}\n", at * factor % 40_009 % 5_000)).collect()
+    };
+    let (from, to) = (lines(7_919), lines(104_729));
+    let (from, to) = ([("a", from.as_str())], [("a", to.as_str())]);
+    upload(&engine, &grant, &from).await;
+    upload(&engine, &grant, &to).await;
+    let (from, to) = (tree(&from), tree(&to));
+    let mut turns = 0;
+    let others = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            turns += 1;
+        }
+    };
+    tokio::select! {
+        diff = engine.diff_within(&from, &to, DIFF_BOUNDS) => assert!(diff.unwrap().files[0].unified.is_some()),
+        () = others => {}
+    }
+    assert!(turns > 10, "{turns}");
+}
+
+#[tokio::test]
 async fn a_blob_is_seen_only_by_projects_that_brought_it() {
     let (engine, grant, _kv) = engine().await;
     engine.create_project(&grant, project(), NOW).await.unwrap();
