@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use neptune_engine::Refused;
 use neptune_wire::{AttemptNumber, ChannelName, Digest, JobRef, ProjectKey};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,11 +23,18 @@ use crate::limits;
 /// A JSON body of at most so many bytes.
 pub(crate) struct Json<T, const LIMIT: usize = { limits::JSON_BYTES }>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static, const LIMIT: usize> FromRequest<S>
+    for Json<T, LIMIT>
+{
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        json_from_bytes(&read_body(request, LIMIT).await?).map(Self)
+        let bytes = read_body(request, LIMIT).await?;
+        if bytes.len() <= limits::INLINE_JSON_BYTES {
+            return json_from_bytes(&bytes).map(Self);
+        }
+        let reading = tokio::task::spawn_blocking(move || json_from_bytes(&bytes).map(Self));
+        reading.await.map_err(|broken| Failure::Engine(Refused::Storage(Box::new(broken))))?
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) uploads: Semaphore,
     pub(crate) images: Arc<Semaphore>,
     pub(crate) archives: Arc<Semaphore>,
+    pub(crate) diffs: Semaphore,
 }
 
 impl Face {
@@ -47,6 +48,7 @@ impl Face {
             uploads: Semaphore::new(limits::UPLOADS_AT_ONCE),
             images: Arc::new(Semaphore::new(limits::IMAGES_AT_ONCE)),
             archives: Arc::new(Semaphore::new(limits::ARCHIVES_AT_ONCE)),
+            diffs: Semaphore::new(limits::DIFFS_AT_ONCE),
         }))
     }
 }

@@ -15,6 +15,8 @@ pub(crate) const MANIFEST_BYTES: usize = Engine::MANIFEST_BYTES as usize;
 pub(crate) const BLOB_BYTES: u64 = Engine::BLOB_BYTES;
 /// Time for a JSON body to arrive whole: 32 MB over a slow line of 5 Mbit/s.
 pub(crate) const JSON_BODY_TIME: Duration = Duration::from_secs(60);
+/// Bytes of a JSON body that are read in place, in a few milliseconds; longer ones on a thread that may block.
+pub(crate) const INLINE_JSON_BYTES: usize = 256 << 10;
 /// Time between two pieces of a streamed body; a peer that stays silent longer is gone.
 pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(30);
 /// Time for an answer to begin. The longest honest work is a search over a large log, a few seconds.
@@ -47,6 +49,8 @@ pub(crate) const IMAGE_MEMORY_BYTES: u64 = 256 << 20;
 pub(crate) const IMAGES_AT_ONCE: usize = 2;
 /// Archives packed at once; each holds a thread.
 pub(crate) const ARCHIVES_AT_ONCE: usize = 4;
+/// Trees compared at once, each for up to 10 s of a core.
+pub(crate) const DIFFS_AT_ONCE: usize = 2;
 /// Bytes of a log read and sent at once.
 pub(crate) const LOG_PIECE_BYTES: usize = 256 << 10;
 /// Series in one envelope request.
