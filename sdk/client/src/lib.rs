@@ -21,6 +21,10 @@ mod socket;
 mod spool;
 mod tls;
 
+#[cfg(test)]
+#[path = "../tests/it/small_disk.rs"]
+mod small_disk;
+
 pub mod rest;
 
 mod fork;

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod it {
     mod peer;
+    mod small_disk;
     mod support;
 
     mod control;

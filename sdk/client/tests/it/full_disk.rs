@@ -1,36 +1,23 @@
-//! A disk that is really full: a small file system of its own, which only root can mount.
+//! A disk that is really full.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use neptune_client::Writer;
 use neptune_wire::Micros;
 
 use super::peer::Peer;
+use super::small_disk::with_small_disk;
 use super::support::{LONG, numeric, settings, wait_until};
-
-struct Mounted<'a>(&'a Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
-fn mount(path: &Path) -> Option<Mounted<'_>> {
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(path).output();
-    mounted.is_ok_and(|output| output.status.success()).then_some(Mounted(path))
-}
 
 #[test]
 fn a_full_disk_costs_points_and_nothing_else() {
-    let (mut peer, folder) = (Peer::absent(), tempfile::tempdir().unwrap());
-    let Some(_mounted) = mount(folder.path()) else {
-        eprintln!("not tested: mounting a tmpfs needs root");
-        return;
-    };
-    let (mut settings, told) = settings(&peer.url(), folder.path());
+    with_small_disk("it::full_disk::a_full_disk_costs_points_and_nothing_else", 4 << 10, fill_and_empty);
+}
+
+fn fill_and_empty(disk: &Path) {
+    let mut peer = Peer::absent();
+    let (mut settings, told) = settings(&peer.url(), disk);
     settings.limits.memory_bytes = 1 << 20;
     let writer = Writer::open(settings);
     let channel = numeric(&writer, "loss");
@@ -65,7 +52,6 @@ fn a_full_disk_costs_points_and_nothing_else() {
     assert!(xs[..xs.len() - 1].is_sorted_by(|a, b| a < b) && xs.last() == Some(&-1.0));
     assert!(writer.close(LONG).all_acked);
     assert!(
-        !folder.path().join("sessions").exists()
-            || std::fs::read_dir(folder.path().join("sessions")).unwrap().count() == 0
+        !disk.join("sessions").exists() || std::fs::read_dir(disk.join("sessions")).unwrap().count() == 0
     );
 }
