@@ -96,6 +96,17 @@ pub enum Notice {
         /// Why it takes no more.
         why: String,
     },
+    /// The program ended, and neither the server nor the spool has taken the last of what it sent.
+    Lost {
+        /// Points (texts, log pieces, images).
+        points: u64,
+        /// Changes of the job: patches and charts.
+        changes: usize,
+        /// Where the spool is.
+        spool: PathBuf,
+        /// Why it took no more.
+        why: String,
+    },
     /// The server will not have this runner's control connection; the job cannot be aborted from the page.
     ControlRefused {
         /// What the server said.
@@ -181,6 +192,15 @@ impl fmt::Display for Notice {
                 "points are being dropped: memory is full and the spool {} takes no more ({why}); they are counted on the job's page",
                 spool.display()
             ),
+            Self::Lost { points, changes, spool, why } => {
+                let spool = spool.display();
+                write!(f, "lost, as no server has taken it and the spool {spool} could not ({why}): ")?;
+                match (points, changes) {
+                    (points, 0) => write!(f, "points: {points}"),
+                    (0, changes) => write!(f, "changes of the job: {changes}"),
+                    (points, changes) => write!(f, "points: {points}, changes of the job: {changes}"),
+                }
+            }
             Self::ControlRefused { problem } => {
                 write!(
                     f,

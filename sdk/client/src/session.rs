@@ -187,6 +187,11 @@ impl Session {
         self.memory_bytes
     }
 
+    /// Points in memory alone.
+    pub(crate) fn memory_points(&self) -> u64 {
+        self.memory.iter().map(|held| sum(held.counts.iter())).sum()
+    }
+
     pub(crate) fn spool(&self) -> Option<&Spool> {
         self.spool.as_ref()
     }
@@ -436,7 +441,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// What the disk said; nothing is lost from memory then.
+    /// What the disk said; what it did not take stays in memory then.
     pub(crate) fn spill(
         &mut self,
         blobs: &mut Blobs,
@@ -451,14 +456,21 @@ impl Session {
         };
         spool.append_channels(&self.channels[self.channels_on_disk..])?;
         self.channels_on_disk = self.channels.len();
-        for digest in self.memory.iter().flat_map(|held| held.images.iter()) {
-            blobs.store(*digest, spool)?;
+        let (mut stored, mut frames) = (Ok(()), vec![]);
+        for held in &self.memory {
+            stored = held.images.iter().try_for_each(|digest| blobs.store(*digest, spool));
+            if stored.is_err() {
+                break;
+            }
+            frames.push((held.seq, held.bytes.clone()));
         }
-        let frames: Vec<_> = self.memory.iter().map(|held| (held.seq, held.bytes.clone())).collect();
-        spool.append_frames(&frames)?;
-        self.memory.clear();
-        self.memory_bytes = 0;
-        Ok(())
+        let appended = spool.append_frames(&frames);
+        // A disk that fills up on the way has taken some.
+        let written = spool.frames().last_seq().unwrap_or(0);
+        while let Some(held) = self.memory.pop_front_if(|held| held.seq <= written) {
+            self.memory_bytes -= held.bytes.len();
+        }
+        stored.and(appended)
     }
 
     /// Makes a spool if there is none, for what is not a frame.

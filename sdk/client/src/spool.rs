@@ -76,6 +76,7 @@ pub(crate) struct Spool {
     requests: LineFile,
     blob_bytes: u64,
     bounds: Option<Bounds>,
+    uses_reserve: bool,
     unsynced: bool,
     /// Last, so that it is given up after everything else is closed.
     _lock: Lock,
@@ -127,6 +128,7 @@ impl Spool {
             file,
             blob_bytes: 0,
             bounds: None,
+            uses_reserve: false,
             unsynced: false,
             _lock: lock,
         }
@@ -156,7 +158,12 @@ impl Spool {
         read_lines(&self.path.join("channels.log"))
     }
 
-    /// Appends frames in order of their numbers. After an error none of them counts as written.
+    /// From now on the disk may be filled to its end: what does not get onto it now is lost.
+    pub(crate) fn use_reserve(&mut self) {
+        self.uses_reserve = true;
+    }
+
+    /// Appends frames in order of their numbers. After an error [`Frames::last_seq`] says which were written all the same.
     pub(crate) fn append_frames(&mut self, frames: &[(u64, Bytes)]) -> io::Result<()> {
         let bytes = frames.iter().map(|(_, frame)| frame.len() as u64 + 4).sum();
         self.check_room(bytes)?;
@@ -253,6 +260,9 @@ impl Spool {
         if self.bytes() + bytes > bounds.bytes {
             let text = format!("it holds its limit of {} MiB", bounds.bytes >> 20);
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, text));
+        }
+        if self.uses_reserve {
+            return Ok(());
         }
         room_for(&self.path, bytes, bounds.disk_free_bytes)
     }

@@ -75,7 +75,7 @@ pub struct Limits {
     pub image_memory_bytes: usize,
     /// Spool on disk.
     pub spool_bytes: u64,
-    /// What the spool leaves free on its disk (on a small disk a tenth of it).
+    /// What the spool leaves free on its disk (on a small disk a tenth of it), until the writer closes.
     pub disk_free_bytes: u64,
 }
 
@@ -137,7 +137,9 @@ pub struct Flushed {
     pub all_acked: bool,
     /// Points, texts, log pieces and images that the server does not have yet.
     pub waiting_points: u64,
-    /// Where they wait, when any are on disk.
+    /// Where they wait, when any are on disk. What is not, when a writer closes, is lost and told as [`Notice::Lost`].
+    ///
+    /// [`Notice::Lost`]: crate::Notice::Lost
     pub spool: Option<PathBuf>,
 }
 
@@ -254,7 +256,8 @@ impl Writer {
         Inner::current(&self.inner).shared.push_request(shared::Request::Chart(chart));
     }
 
-    /// Waits until the server has everything sent before, but at most so long. Whatever it does not have is on disk then.
+    /// Waits until the server has everything sent before, but at most so long. Whatever it does not have is on disk then,
+    /// as far as the disk takes it.
     ///
     /// A server that was reached a moment ago is waited for, it may be restarting; one that was not gets one try.
     pub fn flush(&self, within: Duration) -> Flushed {

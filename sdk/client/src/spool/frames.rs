@@ -92,7 +92,7 @@ impl Frames {
         self.open.as_ref()
     }
 
-    /// Appends frames in order of their numbers, all or none of them.
+    /// Appends frames in order of their numbers. After an error those up to [`Self::last_seq`] are written.
     pub(crate) fn append(&mut self, frames: &[(u64, Bytes)]) -> io::Result<()> {
         let mut rest = frames;
         while !rest.is_empty() {
@@ -109,8 +109,7 @@ impl Frames {
                 taken += 1;
             }
             if let Err(error) = append_whole(file, &records, segment.length) {
-                // The file may end in a torn record; what follows goes into a new one. Frames of this call that were
-                // written are written again then: numbers make that harmless.
+                // The file may end in a torn record; what follows goes into a new one.
                 self.open = None;
                 return Err(error);
             }

@@ -226,22 +226,34 @@ impl Link {
             || full(self.counted.1, self.shared.settings.limits.image_memory_bytes)
     }
 
-    /// Moves all that is in memory alone to disk. What fails is tried again a second later.
+    /// Moves all that is in memory alone to disk. What fails is tried again a second later, but not once the writer
+    /// closes: then the disk's reserve is used too, and what does not get there is lost.
     fn spill(&mut self, now: Instant) {
         let shared = Arc::clone(&self.shared);
+        let last = self.closing.is_some();
+        let create = |id| {
+            let mut spool = create_spool(&shared, id)?;
+            if last {
+                spool.use_reserve();
+            }
+            Ok(spool)
+        };
+        if last {
+            self.sessions.iter_mut().filter_map(Session::spool_mut).for_each(Spool::use_reserve);
+        }
         let mut outcome = Ok(());
         for session in &mut self.sessions {
-            let create = |id| create_spool(&shared, id);
             outcome = outcome.and(session.spill(&mut self.blobs, create));
         }
-        if outcome.is_ok() && self.requests.len() > self.requests_on_disk {
+        if self.requests.len() > self.requests_on_disk {
             let requests: Vec<_> = self.requests.range(self.requests_on_disk..).cloned().collect();
-            outcome = self.sessions[POINTS]
-                .spool_or_create(|id| create_spool(&shared, id))
+            let appended = self.sessions[POINTS]
+                .spool_or_create(create)
                 .and_then(|spool| spool.append_requests(&requests));
-            if outcome.is_ok() {
+            if appended.is_ok() {
                 self.requests_on_disk = self.requests.len();
             }
+            outcome = outcome.and(appended);
         }
         self.settle_memory();
         let notices = &self.shared.settings.notices;

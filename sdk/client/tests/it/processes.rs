@@ -7,15 +7,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use neptune_client::sync::SyncSettings;
-use neptune_client::{Access, JobFolder, Notices, Writer, sync};
+use neptune_client::{JobFolder, Notices, Writer};
 use neptune_wire::Micros;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::peer::Peer;
-use super::support::{LONG, files, job_file, name, numeric, settings, wait_until};
+use super::support::{LONG, files, job_file, name, numeric, settings, upload, wait_until};
 
 const ROLE: &str = "NEPTUNE_TEST_ROLE";
 const URL: &str = "NEPTUNE_TEST_URL";
@@ -228,10 +227,4 @@ fn a_spool_in_use_is_left_alone() {
     assert_eq!((report.in_use.len(), report.done.len()), (0, 1), "{report:?}");
     let xs = peer.xs("loss");
     assert!(!xs.is_empty() && xs.iter().enumerate().all(|(i, x)| *x == i as f64));
-}
-
-fn upload(peer: &Peer, root: &Path) -> neptune_client::SyncReport {
-    let access = Access { url: peer.url(), token: None };
-    let settings = SyncSettings { root: root.into(), only: None, access, notices: Notices::silent() };
-    sync(&settings, &mut |_| {}).unwrap()
 }

@@ -5,9 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use neptune_client::folder::{JobFile, Registered};
+use neptune_client::sync::SyncSettings;
 use neptune_client::writer::Limits;
-use neptune_client::{Access, Notices, NumericChannel, Writer, WriterSettings, new_claim_id, new_job_uid};
+use neptune_client::{
+    Access, Notices, NumericChannel, SyncReport, Writer, WriterSettings, new_claim_id, new_job_uid, sync,
+};
 use neptune_wire::{AttemptNumber, ChannelName, ChannelOrigin, Micros};
+
+use super::peer::Peer;
 
 pub const LONG: Duration = Duration::from_secs(30);
 
@@ -46,6 +51,13 @@ pub fn settings(url: &str, spool: &Path) -> (WriterSettings, Arc<Mutex<Vec<Strin
 
 pub fn numeric(writer: &Writer, channel: &str) -> NumericChannel {
     writer.open_numeric(&name(channel), ChannelOrigin::User).unwrap()
+}
+
+/// Syncs everything under a root.
+pub fn upload(peer: &Peer, root: &Path) -> SyncReport {
+    let access = Access { url: peer.url(), token: None };
+    let settings = SyncSettings { root: root.into(), only: None, access, notices: Notices::silent() };
+    sync(&settings, &mut |_| {}).unwrap()
 }
 
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -5,22 +5,16 @@ use std::path::Path;
 
 use neptune_client::rest::{BlobSource, digest_bytes};
 use neptune_client::sync::{SyncError, SyncProgress, SyncSettings};
-use neptune_client::{Access, ImageData, JobFolder, Notices, SyncReport, Writer, WriterSettings, sync};
+use neptune_client::{Access, ImageData, JobFolder, Notices, Writer, WriterSettings, sync};
 use neptune_wire::job::{Exit, ExitKind, PatchJob};
 use neptune_wire::snapshot::{File, Manifest, Mode};
 use neptune_wire::{AttemptNumber, CreateChart, Micros};
 
 use super::peer::Peer;
-use super::support::{LONG, files, job_file, name, numeric};
+use super::support::{LONG, files, job_file, name, numeric, upload};
 
 const EXIT: Exit =
     Exit { how: ExitKind::Code { code: 0 }, ended_micros: Micros(99), aborted: false, reason: None };
-
-fn upload(peer: &Peer, root: &Path) -> SyncReport {
-    let access = Access { url: peer.url(), token: None };
-    let settings = SyncSettings { root: root.into(), only: None, access, notices: Notices::silent() };
-    sync(&settings, &mut |_| {}).unwrap()
-}
 
 /// A whole job without a server: snapshot, numbers, texts, images, requests, exit.
 fn work_offline(root: &Path) {

@@ -110,7 +110,7 @@ impl Link {
         self.advance_closing(now);
     }
 
-    /// Puts everything on disk and answers.
+    /// Puts everything on disk that it takes, and answers.
     fn let_go(&mut self, ids: &[u64], now: Instant) {
         if !self.connection.is_stopped() {
             self.spill(now);
@@ -121,14 +121,15 @@ impl Link {
 
     fn answer(&mut self, ids: &[u64], all_acked: bool) {
         self.publish();
-        let spool = self.sessions.iter().filter_map(Session::spool).any(|spool| spool.bytes() > 0);
-        let flushed = Flushed {
-            all_acked,
-            waiting_points: self.waiting_points(),
-            spool: (spool || self.requests_on_disk > 0).then(|| self.shared.settings.spool_dir.clone()),
-        };
+        let spool = self.waits_on_disk().then(|| self.shared.settings.spool_dir.clone());
+        let flushed = Flushed { all_acked, waiting_points: self.waiting_points(), spool };
         self.flushes.retain(|flush| !ids.contains(&flush.id));
         self.shared.answer(ids, &flushed);
+    }
+
+    fn waits_on_disk(&self) -> bool {
+        let mut spools = self.sessions.iter().filter_map(Session::spool);
+        spools.any(|spool| spool.frames().bytes() > 0) || self.requests_on_disk > 0
     }
 
     fn sync_now(&mut self) {
@@ -184,19 +185,31 @@ impl Link {
                     let _ = spool.remove();
                 }
             }
-        } else if let Some(rest) = &self.rest
-            && !self.connection.is_stopped()
+        } else if !self.connection.is_stopped() {
+            self.say_what_is_left();
+        }
+        self.publish();
+    }
+
+    fn say_what_is_left(&self) {
+        let notices = &self.shared.settings.notices;
+        if let Some(rest) = &self.rest
+            && self.waits_on_disk()
         {
             let (url, spool) = (rest.access().url.clone(), self.shared.settings.spool_dir.clone());
             let why = self.away.as_ref().map(|away| (away.why.clone(), away.told));
             match why {
                 Some((_, true)) => {}
-                Some((why, false)) => {
-                    self.shared.settings.notices.say(Notice::Unreachable { url, why, spool })
-                }
-                None => self.shared.settings.notices.say(Notice::Unfinished { url, spool }),
+                Some((why, false)) => notices.say(Notice::Unreachable { url, why, spool }),
+                None => notices.say(Notice::Unfinished { url, spool }),
             }
         }
-        self.publish();
+        let points = self.sessions.iter().map(Session::memory_points).sum();
+        let changes = self.requests.len() - self.requests_on_disk;
+        if points > 0 || changes > 0 {
+            let spool = self.shared.settings.spool_dir.clone();
+            let why = self.drain.spool_trouble.clone().unwrap_or_else(|| "there was no time".into());
+            notices.say(Notice::Lost { points, changes, spool, why });
+        }
     }
 }
