@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/<job uid>/
 //!   lock               held by the runner while it lives
+//!   writers            shared by every writer while it lives, whether or not it has spooled anything
 //!   job.json           JobFile: the create, the claim, and after registration id, attempt and token (mode 0600)
 //!   exit.json          Exit, once the program ended
 //!   snapshot/          manifest.json, blobs/<digest>: what could not be uploaded
@@ -23,7 +24,9 @@ use neptune_wire::{AttemptNumber, CreateJob, Digest, JobId, Micros, Param};
 use serde::{Deserialize, Serialize};
 
 use crate::rest::BlobSource;
-use crate::spool::{FORMAT, Lock, check_format, replace_file, sync_tree};
+use crate::spool::{FORMAT, Lock, LockError, check_format, replace_file, sync_tree};
+
+const WRITERS: &str = "writers";
 
 /// `job.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +94,7 @@ impl JobFolder {
         if path.join("job.json").exists() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        drop(Lock::take(&path.join(WRITERS))?);
         let folder = Self { path, file, _lock: lock };
         folder.save()?;
         Ok(folder)
@@ -219,32 +223,54 @@ impl JobFolder {
         list_sessions(&self.path)
     }
 
-    /// Gives the folder up: removes it when the exit is known to the server (`forgotten`) and nothing waits in it, else
-    /// leaves it to `neptune sync`. Answers whether it is gone.
+    /// Gives the folder up: removes it when the exit is known to the server (`forgotten`), nothing waits in it and no
+    /// writer lives that may still put something there, else leaves it to `neptune sync`. Answers whether it is gone.
     ///
     /// # Errors
     ///
     /// What the disk said.
     pub fn finish(self, forgotten: bool) -> io::Result<bool> {
         let waits = !forgotten || self.file.registered.is_none() || self.read_snapshot()?.is_some();
-        if waits || !self.list_sessions()?.is_empty() {
+        if waits { Ok(false) } else { self.remove() }
+    }
+
+    /// Whether a writer lives that began when the folder was there.
+    pub(crate) fn has_writers(&self) -> io::Result<bool> {
+        Ok(self.lock_writers_out()?.is_none())
+    }
+
+    /// Deletes the folder, of which the server has everything, unless a writer lives or has just left something. Answers
+    /// whether it is gone.
+    pub(crate) fn remove(self) -> io::Result<bool> {
+        let Some(_alone) = self.lock_writers_out()? else { return Ok(false) };
+        if !self.list_sessions()?.is_empty() {
             return Ok(false);
         }
-        self.remove()?;
+        // Without its `job.json` nobody takes a half-deleted folder for a job.
+        fs::remove_file(self.job_file())?;
+        fs::remove_dir_all(&self.path)?;
         Ok(true)
     }
 
-    /// Deletes the folder: the server has everything.
-    pub(crate) fn remove(self) -> io::Result<()> {
-        // Without its `job.json` nobody takes a half-deleted folder for a job.
-        fs::remove_file(self.job_file())?;
-        fs::remove_dir_all(&self.path)
+    fn lock_writers_out(&self) -> io::Result<Option<Lock>> {
+        match Lock::take(&self.path.join(WRITERS)) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(LockError::Held) => Ok(None),
+            Err(LockError::Io(error)) => Err(error),
+        }
     }
 
     fn save(&self) -> io::Result<()> {
         let stored = Stored { format: FORMAT, file: &self.file };
         replace_file(&self.job_file(), &serde_json::to_vec_pretty(&stored)?, 0o600)
     }
+}
+
+/// Keeps a job's folder from being removed while a writer lives. None where there is no such folder: a writer makes one
+/// only when it must.
+pub(crate) fn hold(job: &Path) -> Option<Lock> {
+    // A folder that cannot be held is as good as none: the writer works all the same.
+    Lock::share(&job.join(WRITERS)).ok()
 }
 
 /// Folders of sessions under a job's folder, oldest name first; those not wholly made yet are left out.
@@ -312,6 +338,19 @@ mod tests {
         drop(folder);
         let again = JobFolder::create(root.path(), file);
         assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_writer_that_lives_keeps_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let mut folder = JobFolder::create(root.path(), job_file()).unwrap();
+        folder.record_registered(registered()).unwrap();
+        let path = folder.path().to_owned();
+        let hold = hold(&path).unwrap();
+        assert!(!folder.finish(true).unwrap() && path.exists());
+        drop(hold);
+        assert!(JobFolder::open(&path).unwrap().finish(true).unwrap() && !path.exists());
+        assert!(super::hold(&path).is_none() && !path.exists());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! For each job folder whose owner is gone: snapshot blobs, the job (idempotent by uid), the claim (with its history when
 //! it ran without a server), every session's frames from where the server's mark stands, its images and requests, the
-//! exit. A folder is deleted only after all of it is acknowledged, so a sync may be killed anywhere and begun again.
+//! exit. A folder is deleted only after all of it is acknowledged, so a sync may be killed anywhere and begun again, and
+//! only when no writer lives that may spool something yet, such as a child's of a program that is gone.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -157,6 +158,10 @@ async fn upload_folder(
             Err(LockError::Io(error)) => return Err(error.into()),
         }
     }
+    // A claim says when and how the program ended, which nobody knows yet.
+    if folder.file().registered.is_none() && folder.read_exit()?.is_none() && folder.has_writers()? {
+        return Err(SyncError::InUse);
+    }
     let bytes = sessions.iter().filter_map(Session::spool).map(Spool::bytes).sum();
     progress(SyncProgress::Begun { uid, name: folder.file().create.name.clone(), bytes });
 
@@ -179,7 +184,9 @@ async fn upload_folder(
     if let Some(exit) = folder.read_exit()? {
         rest.end_attempt(&uid.into(), registered.attempt, &exit).await?;
     }
-    folder.remove()?;
+    if !folder.remove()? {
+        return Err(SyncError::InUse);
+    }
     progress(SyncProgress::Done { uid });
     Ok(Some(registered.id))
 }

@@ -1,4 +1,4 @@
-//! The lock that says whether a folder's owner lives.
+//! The locks that say whether a folder's owner lives, and whether anybody else still writes into it.
 //!
 //! `flock` belongs to an open file, which a forked child inherits. The child closes its copy as soon as the C library has
 //! made it ([`crate::fork`]), or a data loader that outlives its trainer would keep the trainer's spool locked.
@@ -42,13 +42,28 @@ impl From<LockError> for io::Error {
 impl Lock {
     /// Takes the lock of a file, which is made when missing. Never waits.
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
-        fork::watch();
         let file = File::options().create(true).write(true).truncate(false).mode(0o600).open(path)?;
-        match file.try_lock() {
+        Self::take_by(path, file, File::try_lock)
+    }
+
+    /// Shares the lock of a file with others that share it. Never waits and makes nothing.
+    pub(crate) fn share(path: &Path) -> Result<Self, LockError> {
+        // NFS wants a file that is open to read for this, and one that is open to write for the other.
+        let file = File::open(path)?;
+        Self::take_by(path, file, File::try_lock_shared)
+    }
+
+    fn take_by(
+        path: &Path,
+        file: File,
+        lock: impl FnOnce(&File) -> Result<(), TryLockError>,
+    ) -> Result<Self, LockError> {
+        fork::watch();
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held),
             // Some network file systems know no locks. Exactly once holds all the same, by session and number.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) if is_without_locks(&error) => {}
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         // The owner deletes the folder before it gives up the lock, so the file may be gone by now.
@@ -59,6 +74,11 @@ impl Lock {
         fork::close_in_child(file.as_raw_fd());
         Ok(Self { file: ManuallyDrop::new(file), generation: fork::generation() })
     }
+}
+
+fn is_without_locks(error: &io::Error) -> bool {
+    // NFS without its lock service says that there are no locks available.
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(nix::libc::ENOLCK)
 }
 
 impl Drop for Lock {
@@ -84,7 +104,22 @@ mod tests {
         let path = folder.path().join("lock");
         let lock = Lock::take(&path).unwrap();
         assert!(matches!(Lock::take(&path), Err(LockError::Held)));
+        assert!(matches!(Lock::share(&path), Err(LockError::Held)));
         drop(lock);
+        Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn those_who_share_keep_an_owner_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        assert!(matches!(Lock::share(&path), Err(LockError::Io(_))) && !path.exists());
+        drop(Lock::take(&path).unwrap());
+        let shared = [Lock::share(&path).unwrap(), Lock::share(&path).unwrap()];
+        for lock in shared {
+            assert!(matches!(Lock::take(&path), Err(LockError::Held)));
+            drop(lock);
+        }
         Lock::take(&path).unwrap();
     }
 }

@@ -9,8 +9,8 @@ use once_cell::race::OnceBox;
 use super::link;
 use super::shared::Shared;
 use super::{Flushed, WriterSettings};
-use crate::fork;
 use crate::notice::Notice;
+use crate::{folder, fork};
 
 /// One process's writer.
 pub(super) struct Inner {
@@ -24,8 +24,10 @@ pub(super) struct Inner {
 impl Inner {
     pub(super) fn open(settings: WriterSettings) -> Arc<Self> {
         fork::watch();
+        // Here and not in the background: when this returns, no sync takes the folder away.
+        let hold = folder::hold(&settings.spool_dir);
         let shared = Arc::new(Shared::new(settings));
-        if let Err(error) = link::spawn(&shared) {
+        if let Err(error) = link::spawn(&shared, hold) {
             // The program runs on; its points are counted as dropped.
             shared.settings.notices.say(Notice::NoThread { why: error.to_string() });
             shared.end();

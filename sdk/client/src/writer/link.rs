@@ -20,7 +20,7 @@ use crate::notice::Notice;
 use crate::random::new_session_id;
 use crate::rest::Rest;
 use crate::session::{Blobs, Session};
-use crate::spool::{Bounds, FORMAT, SessionFile, Spool};
+use crate::spool::{Bounds, FORMAT, Lock, SessionFile, Spool};
 
 mod connection;
 mod drain;
@@ -85,17 +85,19 @@ struct Away {
     told: bool,
 }
 
-/// Starts the thread.
+/// Starts the thread, which holds the job's folder to its end.
 ///
 /// # Errors
 ///
 /// When the operating system has no more threads.
-pub(super) fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
+pub(super) fn spawn(shared: &Arc<Shared>, hold: Option<Lock>) -> std::io::Result<()> {
     let shared = Arc::clone(shared);
     std::thread::Builder::new().name("neptune-writer".into()).spawn(move || {
         // Signals belong to the program's own threads.
         let _ = nix::sys::signal::SigSet::all().thread_block();
         let _ended = Ended(Arc::clone(&shared));
+        // Given up after the spools and before anybody hears of the end.
+        let _hold = hold;
         let runtime = fork::undivided(|| tokio::runtime::Builder::new_current_thread().enable_all().build());
         match runtime {
             Ok(runtime) => {

@@ -138,6 +138,44 @@ fn a_newer_version_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_folder_stays_while_a_writer_lives_that_has_not_spooled_yet() {
+    let (peer, root) = (Peer::start(), tempfile::tempdir().unwrap());
+    let folder = JobFolder::create(root.path(), job_file(&peer.url(), true)).unwrap();
+    let path = folder.path().to_owned();
+    let uid = folder.file().create.uid.unwrap();
+    let open = || Writer::open(WriterSettings::new(uid.into(), AttemptNumber(1), None, path.clone()));
+    // Of the program and of a child that outlives it.
+    let (program, child) = (open(), open());
+    numeric(&program, "loss").send(1.0, 1.0, Micros(0));
+    program.close(LONG);
+    folder.record_exit(&EXIT).unwrap();
+    drop((program, folder));
+    for _ in 0..2 {
+        let report = upload(&peer, root.path());
+        assert_eq!((&report.in_use[..], report.done.len()), (&[path.clone()][..], 0), "{report:?}");
+        assert_eq!(peer.xs("loss"), [1.0], "what the program left is sent already");
+    }
+    numeric(&child, "loss").send(2.0, 1.0, Micros(0));
+    child.close(LONG);
+    assert_eq!(upload(&peer, root.path()).done.len(), 1);
+    assert_eq!(peer.xs("loss"), [1.0, 2.0]);
+    assert_eq!(files(root.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_job_whose_program_goes_on_is_not_said_to_have_ended() {
+    let (peer, root) = (Peer::start(), tempfile::tempdir().unwrap());
+    let folder = JobFolder::create(root.path(), job_file(&peer.url(), false)).unwrap();
+    let uid = folder.file().create.uid.unwrap();
+    let writer = Writer::open(WriterSettings::new(uid.into(), AttemptNumber(1), None, folder.path().into()));
+    drop(folder);
+    assert_eq!(upload(&peer, root.path()).in_use.len(), 1);
+    assert_eq!(peer.state().requests.len(), 0);
+    drop(writer);
+    assert_eq!(upload(&peer, root.path()).done.len(), 1);
+}
+
+#[test]
 fn a_sync_that_breaks_anywhere_is_begun_again() {
     let (mut peer, root) = (Peer::start(), tempfile::tempdir().unwrap());
     work_offline(root.path());
