@@ -41,6 +41,7 @@ pub(crate) struct Blobs {
 
 #[derive(Debug)]
 struct Entry {
+    /// Kept until the points that name it are acknowledged: a later sync needs it beside their frames. None once refused.
     source: Option<BlobSource>,
     state: State,
     /// Image points that name it and are not acknowledged.
@@ -120,12 +121,21 @@ impl Blobs {
 
     /// The server has it.
     pub(crate) fn uploaded(&mut self, digest: Digest) {
-        self.settle(digest, State::Uploaded);
+        self.uploading = self.uploading.saturating_sub(1);
+        if let Some(entry) = self.entries.get_mut(&digest) {
+            entry.state = State::Uploaded;
+        }
     }
 
     /// The server will not have it, or its file cannot be read.
     pub(crate) fn refused(&mut self, digest: Digest) {
-        self.settle(digest, State::Refused);
+        self.uploading = self.uploading.saturating_sub(1);
+        if let Some(entry) = self.entries.get_mut(&digest) {
+            entry.state = State::Refused;
+            if let Some(BlobSource::Bytes(bytes)) = entry.source.take() {
+                self.memory_bytes -= bytes.len();
+            }
+        }
     }
 
     /// The upload broke off; it is tried again.
@@ -137,17 +147,7 @@ impl Blobs {
         }
     }
 
-    fn settle(&mut self, digest: Digest, state: State) {
-        self.uploading = self.uploading.saturating_sub(1);
-        if let Some(entry) = self.entries.get_mut(&digest) {
-            entry.state = state;
-            if let Some(BlobSource::Bytes(bytes)) = entry.source.take() {
-                self.memory_bytes -= bytes.len();
-            }
-        }
-    }
-
-    /// Keeps a file on disk instead of in memory, unless the server has it.
+    /// Keeps a file on disk instead of in memory.
     pub(crate) fn store(&mut self, digest: Digest, spool: &mut Spool) -> io::Result<()> {
         if let Some(entry) = self.entries.get_mut(&digest)
             && let Some(BlobSource::Bytes(bytes)) = &entry.source

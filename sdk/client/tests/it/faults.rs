@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use neptune_client::{ImageData, LogStream, Writer};
+use neptune_client::{ImageData, JobFolder, LogStream, Writer};
 use neptune_wire::Micros;
 use neptune_wire::job::PatchJob;
 use neptune_wire::problem::Code;
 
 use super::peer::Peer;
-use super::support::{LONG, files, name, numeric, settings, wait_until};
+use super::support::{LONG, files, job_file, name, numeric, settings, upload, wait_until};
 
 fn image(byte: u8) -> ImageData {
     let (name, description) = (String::new(), String::new());
@@ -369,4 +369,26 @@ fn a_dropped_writer_leaves_its_data_on_disk_in_time() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(files(spool.path()).iter().any(|file| file.contains("frames-")));
     assert_eq!(told.lock().unwrap().len(), 1, "{:?}", told.lock().unwrap());
+}
+
+#[test]
+fn an_image_whose_file_is_there_and_whose_point_is_not_is_spooled_with_its_file() {
+    let (peer, root) = (Peer::start(), tempfile::tempdir().unwrap());
+    peer.set(|faults| faults.mute = true);
+    let folder = JobFolder::create(root.path(), job_file(&peer.url(), true)).unwrap();
+    let (mut settings, _) = settings(&peer.url(), folder.path());
+    settings.drop_within = Duration::from_millis(10);
+    let writer = Writer::open(settings);
+    let images = writer.open_images(&name("samples")).unwrap();
+    images.send(image(1));
+    wait_until("its file is there", || peer.state().blobs.len() == 1);
+    // The same picture again: its file is not sent a second time, and may have to be kept all the same.
+    images.send(image(1));
+    let flushed = writer.close(Duration::from_millis(10));
+    assert_eq!((flushed.all_acked, flushed.waiting_points), (false, 2));
+    assert!(files(root.path()).iter().any(|file| file.contains("blobs/")), "{:?}", files(root.path()));
+    drop((writer, folder));
+    peer.set(|faults| faults.mute = false);
+    assert_eq!(upload(&peer, root.path()).done.len(), 1);
+    assert_eq!((peer.images("samples").len(), peer.dropped()), (2, 0));
 }
