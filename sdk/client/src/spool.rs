@@ -223,7 +223,7 @@ impl Spool {
         read_lines(&self.path.join("requests.log"))
     }
 
-    /// All requests are done.
+    /// All requests in the file are done, if there are any.
     pub(crate) fn clear_requests(&mut self) -> io::Result<()> {
         self.requests.remove()
     }

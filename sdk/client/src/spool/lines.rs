@@ -50,12 +50,17 @@ impl LineFile {
         Ok(())
     }
 
-    /// Deletes the file.
+    /// Deletes the file, if something was appended.
     pub(crate) fn remove(&mut self) -> io::Result<()> {
-        self.file = None;
+        if self.file.is_none() {
+            return Ok(());
+        }
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            _ => {
+                self.file = None;
+                Ok(())
+            }
         }
     }
 }

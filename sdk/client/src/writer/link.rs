@@ -369,3 +369,6 @@ fn create_spool(shared: &Shared, session: SessionId) -> std::io::Result<Spool> {
         Bounds { bytes: settings.limits.spool_bytes, disk_free_bytes: settings.limits.disk_free_bytes };
     Spool::create(&settings.spool_dir, file, bounds)
 }
+
+#[cfg(test)]
+mod tests;

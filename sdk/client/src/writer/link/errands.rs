@@ -41,6 +41,7 @@ impl Link {
         if !self.request_runs
             && let Some(request) = self.requests.front().cloned()
         {
+            self.clear_done_requests();
             self.request_runs = true;
             let (rest, job) = (rest.clone(), job.clone());
             self.tasks.spawn(async move { Done::Request(request.send(&rest, &job).await) });
@@ -105,14 +106,19 @@ impl Link {
         self.shared.request_done();
         self.requests_since = now;
         self.requests_done += 1;
-        // The file is not shortened from the front: repeating all of it in order comes to the same.
-        if self.requests.is_empty()
-            && std::mem::take(&mut self.requests_on_disk) > 0
+        // The file is not shortened from the front: repeating all of it in order comes to the same. But it goes before
+        // a request is sent that is not in it, which a repetition would undo.
+        self.requests_on_disk = self.requests_on_disk.saturating_sub(1);
+        self.clear_done_requests();
+    }
+
+    /// Deletes the file of requests when all in it are done. What fails is tried again before the next is sent.
+    fn clear_done_requests(&mut self) {
+        if self.requests_on_disk == 0
             && let Some(spool) = self.sessions[POINTS].spool_mut()
         {
             let _ = spool.clear_requests();
         }
-        self.requests_on_disk = self.requests_on_disk.saturating_sub(1);
     }
 
     fn blob_done(&mut self, digest: Digest, outcome: Result<(), RestError>, now: Instant) {
