@@ -37,7 +37,7 @@ pub(super) enum Closing {
 }
 
 impl Link {
-    /// Takes up what callers asked for since the last turn; points were taken out of the buffers just now.
+    /// Takes up what callers asked for since the last turn.
     pub(super) fn take_flushes(&mut self, now: Instant) {
         let (mut wanted, close) = self.shared.take_wishes();
         if close && self.closing.is_none() {
@@ -45,11 +45,15 @@ impl Link {
             wanted.push((u64::MAX, now + self.shared.settings.drop_within));
             self.closing = Some(Closing::Flushing);
             self.shared.close_buffers();
-            self.take_points(now);
         }
         if wanted.is_empty() {
             return;
         }
+        // After the wishes: what a caller sent before its flush is part of it, also when it came during this turn.
+        if self.take_points(now) {
+            self.active = now;
+        }
+        self.settle_memory();
         // Requests pushed before the flush are part of it.
         let fresh = self.shared.take_requests();
         if self.requests.is_empty() && !fresh.is_empty() {

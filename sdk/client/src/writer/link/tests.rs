@@ -1,11 +1,13 @@
 //! What the background thread does, one step at a time: without a server, and without the thread.
 
-use neptune_wire::AttemptNumber;
 use neptune_wire::job::PatchJob;
+use neptune_wire::{AttemptNumber, ChannelKind, ChannelName, ChannelOrigin};
 
 use super::*;
 use crate::notice::Notices;
 use crate::writer::WriterSettings;
+use crate::writer::buffer::Point;
+use crate::writer::channel::Core;
 
 fn offline(folder: &std::path::Path) -> Link {
     let job = "TRIG-1".parse().unwrap();
@@ -17,6 +19,10 @@ fn offline(folder: &std::path::Path) -> Link {
 
 fn rename(name: &str) -> Request {
     Request::Patch(PatchJob { name: Some(name.into()), ..PatchJob::default() })
+}
+
+fn open_channel(link: &Link, name: &str, kind: ChannelKind, origin: ChannelOrigin) -> Arc<Core> {
+    link.shared.open_channel(&ChannelName::new(name).unwrap(), kind, origin).unwrap()
 }
 
 /// The requests that a sync would send, were the process killed now.
@@ -49,4 +55,26 @@ fn a_request_that_was_never_on_disk_leaves_no_older_one_there() {
     link.take_done(Ok(Done::Request(Ok(()))));
     assert_eq!(on_disk(&link), []);
     assert_eq!((link.requests_done, link.requests_on_disk), (4, 0));
+}
+
+#[test]
+fn a_flush_waits_for_points_that_came_after_the_turn_began() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), Instant::now());
+    let mut link = offline(folder.path());
+    let shared = Arc::clone(&link.shared);
+    let core = open_channel(&link, "loss", ChannelKind::Numeric, ChannelOrigin::User);
+    // A turn takes the points. Then a program sends one and flushes, and the same turn sees the flush.
+    link.take_points(now);
+    core.buffer().push(Point { x: 1.0, y: 1.0, time: 0 }, &shared.budget).unwrap();
+    shared.mark_dirty(core.number);
+    std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| shared.flush(Duration::from_secs(5)));
+        while link.flushes.is_empty() {
+            link.take_flushes(now);
+        }
+        assert_eq!(link.flushes[0].frames, [1]);
+        link.finish_flushes(now);
+        let flushed = flushed.join().unwrap();
+        assert_eq!((flushed.all_acked, flushed.waiting_points), (false, 1));
+    });
 }
