@@ -89,6 +89,15 @@ pub enum Notice {
         /// What the disk said.
         why: String,
     },
+    /// A text or an image is larger than all memory for such; it is dropped and counted.
+    TooLarge {
+        /// The channel.
+        channel: ChannelName,
+        /// Its size.
+        size_bytes: usize,
+        /// The most that fits.
+        limit_bytes: usize,
+    },
     /// Memory and spool are full: points are dropped and counted.
     Dropping {
         /// Where the spool is.
@@ -129,6 +138,7 @@ impl Notice {
     fn condition(&self) -> String {
         match self {
             Self::ChannelRefused { channel, .. } => format!("channel {channel}"),
+            Self::TooLarge { channel, .. } => format!("too large {channel}"),
             Self::RequestRefused { what, problem } => format!("request {what} {}", problem.code.as_str()),
             Self::FrameRefused { problem } => format!("frame {}", problem.code.as_str()),
             Self::ImageRefused { problem } => format!("image {}", problem.code.as_str()),
@@ -187,6 +197,10 @@ impl fmt::Display for Notice {
             Self::SpoolFailed { spool, why } => {
                 write!(f, "the spool {} cannot be written: {why}; data waits in memory", spool.display())
             }
+            Self::TooLarge { channel, size_bytes, limit_bytes } => write!(
+                f,
+                "something of {size_bytes} bytes is dropped from channel \"{channel}\": at most {limit_bytes} bytes fit into memory; it is counted on the job's page"
+            ),
             Self::Dropping { spool, why } => write!(
                 f,
                 "points are being dropped: memory is full and the spool {} takes no more ({why}); they are counted on the job's page",

@@ -56,6 +56,8 @@ pub(super) struct Buffer {
     pub(super) images: Vec<ImageData>,
     /// Points for which there was no room, since the last report.
     pub(super) dropped: u64,
+    /// Points that are larger than all memory, since the last report.
+    pub(super) too_large: u64,
     /// Bytes of a log for which there was no room, behind the last piece.
     pub(super) log_lost: u64,
     /// x of a point that comes without one: 1 at first, later one more than the whole part of the last x.
@@ -149,6 +151,11 @@ impl Budget {
 
     pub(super) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Whether so many bytes fit when nothing else is there.
+    pub(super) fn may_fit(&self, bytes: usize) -> bool {
+        bytes <= self.limit
     }
 
     /// Takes memory if there is room.

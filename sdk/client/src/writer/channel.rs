@@ -10,9 +10,12 @@ use once_cell::race::OnceBox;
 use super::buffer::{Budget, Buffer, CHUNK_POINTS, ENTRY_BYTES, LogPiece, Point, TextPoint};
 use super::inner::Inner;
 use crate::fork;
+use crate::notice::Notice;
 
 /// Points appended to a buffer under one lock by a bulk send.
 const BULK_POINTS: usize = 16 << 10;
+/// A piece of a log takes at most this part of the memory, so that others find room beside it.
+const PIECES: usize = 4;
 
 /// A channel of numbers.
 #[derive(Debug, Clone)]
@@ -121,12 +124,18 @@ impl TextChannel {
             let x = buffer.place(x);
             buffer.texts.push(TextPoint { x, time: time.0, text: text.into() });
         };
-        self.0.current().push(ENTRY_BYTES + text.len(), add, |buffer| buffer.dropped += 1);
+        let (handle, bytes) = (self.0.current(), ENTRY_BYTES + text.len());
+        if handle.inner.shared.budget.may_fit(bytes) {
+            handle.push(bytes, add, |buffer| buffer.dropped += 1);
+        } else {
+            handle.refuse(text.len(), handle.inner.shared.budget.limit());
+        }
     }
 
     /// Whether sending a text may have to wait for room, so that a caller can let go of a lock first. Costs one load.
     pub fn may_wait(&self, text: &str) -> bool {
-        self.0.current().may_wait(ENTRY_BYTES + text.len())
+        let (handle, bytes) = (self.0.current(), ENTRY_BYTES + text.len());
+        handle.inner.shared.budget.may_fit(bytes) && handle.may_wait(bytes)
     }
 
     /// Texts of this channel that the server has on disk; each part of a long text counts.
@@ -136,20 +145,21 @@ impl TextChannel {
 }
 
 impl LogChannel {
-    /// Appends bytes; `x` is the milliseconds since the attempt started.
+    /// Appends bytes; `x` is the milliseconds since the attempt started. Very many are appended in several pieces, each as
+    /// soon as it finds room.
     ///
     /// A log belongs to the process that opened it: bytes from a forked child have no place in the stream and are dropped
     /// and counted.
     pub fn send(&self, x: f64, bytes: &[u8], time: Micros) {
-        if bytes.is_empty() {
-            return;
+        let handle = self.0.current();
+        for bytes in bytes.chunks((handle.inner.shared.budget.limit() / PIECES).max(1)) {
+            let add = |buffer: &mut Buffer| {
+                let lost_before = std::mem::take(&mut buffer.log_lost);
+                buffer.log.push(LogPiece { x, time: time.0, bytes: bytes.into(), lost_before });
+            };
+            let lose = |buffer: &mut Buffer| buffer.log_lost += bytes.len() as u64;
+            handle.push(ENTRY_BYTES + bytes.len(), add, lose);
         }
-        let add = |buffer: &mut Buffer| {
-            let lost_before = std::mem::take(&mut buffer.log_lost);
-            buffer.log.push(LogPiece { x, time: time.0, bytes: bytes.into(), lost_before });
-        };
-        let lose = |buffer: &mut Buffer| buffer.log_lost += bytes.len() as u64;
-        self.0.current().push(ENTRY_BYTES + bytes.len(), add, lose);
     }
 
     /// Pieces of this log that the server has on disk.
@@ -273,6 +283,15 @@ impl Handle {
         self.mark(&mut buffer);
     }
 
+    /// Counts something as dropped for which there can be no room, ever.
+    fn refuse(&self, size_bytes: usize, limit_bytes: usize) {
+        let channel = self.core.name.clone();
+        self.inner.shared.settings.notices.say(Notice::TooLarge { channel, size_bytes, limit_bytes });
+        let mut buffer = self.buffer();
+        buffer.too_large += 1;
+        self.mark(&mut buffer);
+    }
+
     /// The way of a point that found no room: waits for it while there is hope, then counts it as dropped.
     #[cold]
     fn push_slowly(&self, point: Point) {
@@ -306,6 +325,9 @@ impl Handle {
     fn push_image(&self, image: ImageData) {
         let budget = &self.inner.shared.image_budget;
         let bytes = ENTRY_BYTES + image.bytes.len();
+        if !budget.may_fit(bytes) {
+            return self.refuse(image.bytes.len(), budget.limit());
+        }
         let room = budget.take(bytes) || self.wait_for_room(budget, bytes) && budget.take(bytes);
         let mut buffer = self.buffer();
         if room && !buffer.closed {

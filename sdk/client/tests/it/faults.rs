@@ -392,3 +392,33 @@ fn an_image_whose_file_is_there_and_whose_point_is_not_is_spooled_with_its_file(
     assert_eq!(upload(&peer, root.path()).done.len(), 1);
     assert_eq!((peer.images("samples").len(), peer.dropped()), (2, 0));
 }
+
+#[test]
+fn what_is_larger_than_all_memory_is_refused_and_costs_the_others_nothing() {
+    let (peer, spool) = (Peer::start(), tempfile::tempdir().unwrap());
+    let (mut settings, told) = settings(&peer.url(), spool.path());
+    (settings.limits.memory_bytes, settings.limits.image_memory_bytes) = (1 << 20, 4_000);
+    let writer = Writer::open(settings);
+    let (texts, images) =
+        (writer.open_text(&name("notes")).unwrap(), writer.open_images(&name("samples")).unwrap());
+    let (loss, log) = (numeric(&writer, "loss"), writer.open_log(LogStream::Stdout).unwrap());
+    let (long, bytes) = ("x".repeat(2 << 20), vec![b'y'; 3 << 20]);
+    assert!(!texts.may_wait(&long));
+    for x in 0..3 {
+        texts.send(None, &long, Micros(0));
+        images.send(image(1));
+        loss.send(f64::from(x), 1.0, Micros(0));
+    }
+    texts.send(None, "short", Micros(0));
+    assert!(writer.flush(LONG).all_acked);
+    assert_eq!((peer.xs("loss").len(), peer.texts("notes")), (3, vec!["short".to_owned()]));
+    assert_eq!((writer.stats().dropped_points, peer.dropped()), (6, 6));
+    // A log has pieces of any size.
+    log.send(0.0, &bytes, Micros(0));
+    assert!(writer.flush(LONG).all_acked);
+    assert!(peer.log("sys/stdout") == bytes);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("2097152 bytes") && told[0].contains("\"notes\": at most 1048576"), "{told:?}");
+    assert!(told[1].contains("5000 bytes") && told[1].contains("\"samples\": at most 4000"), "{told:?}");
+}

@@ -119,7 +119,7 @@ impl Link {
         if taken.dropped > 0 {
             *self.drain.dropped.entry(core.number).or_default() += taken.dropped;
         }
-        if taken.dropped > 0 || taken.log_is_lost {
+        if taken.lacked_room {
             self.say_dropping();
         }
         self.give_back(core, taken);
@@ -183,8 +183,8 @@ struct Taken {
     log: Vec<crate::writer::buffer::LogPiece>,
     images: Vec<ImageData>,
     dropped: u64,
-    /// Bytes of the log are missing that the next piece will tell of.
-    log_is_lost: bool,
+    /// Something was dropped because memory was full, also bytes of the log that the next piece will tell of.
+    lacked_room: bool,
 }
 
 impl Taken {
@@ -207,16 +207,16 @@ fn take(core: &Core, last_time: bool) -> Taken {
         // No piece of the log follows that could say it.
         buffer.dropped += std::mem::take(&mut buffer.log_lost);
     }
-    let log_is_lost = buffer.log_lost > 0;
-    let Buffer { chunks, open, texts, log, images, dropped, .. } = &mut *buffer;
+    let lacked_room = buffer.dropped > 0 || buffer.log_lost > 0;
+    let Buffer { chunks, open, texts, log, images, dropped, too_large, .. } = &mut *buffer;
     let taken = Taken {
         chunks: std::mem::take(chunks),
         open: std::mem::take(open),
         texts: std::mem::take(texts),
         log: std::mem::take(log),
         images: std::mem::take(images),
-        dropped: std::mem::take(dropped),
-        log_is_lost,
+        dropped: std::mem::take(dropped) + std::mem::take(too_large),
+        lacked_room,
     };
     buffer.swap_in_spare();
     buffer.dirty = false;
