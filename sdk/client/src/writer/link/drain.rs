@@ -112,10 +112,8 @@ impl Link {
             session.push_image(core.number, &record(image, digest), now);
             self.drain.framed_points += 1;
         }
+        self.count_sent(self.drain.framed_points - before, &taken);
         // A log says in its own stream where bytes are missing.
-        let log_lost: u64 = taken.log.iter().map(|piece| piece.lost_before).sum();
-        self.stats.sent_points += self.drain.framed_points - before + taken.dropped + log_lost;
-        self.stats.dropped_points += taken.dropped + log_lost;
         if taken.dropped > 0 {
             *self.drain.dropped.entry(core.number).or_default() += taken.dropped;
         }
@@ -137,14 +135,19 @@ impl Link {
         self.shared.image_budget.give_back(taken.image_bytes());
     }
 
+    /// Books what came out of a buffer: `points`, and what was dropped between them.
+    fn count_sent(&mut self, points: u64, taken: &Taken) {
+        self.stats.sent_points += points + taken.lost();
+        self.stats.dropped_points += taken.lost();
+    }
+
     /// What a superseded attempt still sends.
     fn discard(&mut self, taken: Taken) {
         let numeric: usize = taken.chunks.iter().chain([&taken.open]).map(Vec::len).sum();
-        let points = numeric + taken.texts.len() + taken.log.len() + taken.images.len();
-        self.stats.sent_points += points as u64 + taken.dropped;
-        self.stats.dropped_points += taken.dropped;
-        self.stats.refused_points += points as u64;
-        self.drain.framed_points += points as u64;
+        let points = (numeric + taken.texts.len() + taken.log.len() + taken.images.len()) as u64;
+        self.count_sent(points, &taken);
+        self.stats.refused_points += points;
+        self.drain.framed_points += points;
         self.shared.budget.give_back(taken.bytes());
         self.shared.image_budget.give_back(taken.image_bytes());
     }
@@ -194,6 +197,11 @@ impl Taken {
         let texts: usize = self.texts.iter().map(|text| ENTRY_BYTES + text.text.len()).sum();
         let log: usize = self.log.iter().map(|piece| ENTRY_BYTES + piece.bytes.len()).sum();
         points * size_of::<Point>() + texts + log
+    }
+
+    /// Points, and bytes of a log, that were dropped.
+    fn lost(&self) -> u64 {
+        self.dropped + self.log.iter().map(|piece| piece.lost_before).sum::<u64>()
     }
 
     fn image_bytes(&self) -> usize {

@@ -6,7 +6,7 @@ use neptune_wire::{AttemptNumber, ChannelKind, ChannelName, ChannelOrigin};
 use super::*;
 use crate::notice::Notices;
 use crate::writer::WriterSettings;
-use crate::writer::buffer::Point;
+use crate::writer::buffer::{ENTRY_BYTES, LogPiece, Point};
 use crate::writer::channel::Core;
 
 fn offline(folder: &std::path::Path) -> Link {
@@ -77,4 +77,24 @@ fn a_flush_waits_for_points_that_came_after_the_turn_began() {
         let flushed = flushed.join().unwrap();
         assert_eq!((flushed.all_acked, flushed.waiting_points), (false, 1));
     });
+}
+
+#[test]
+fn what_a_log_lost_is_counted_whether_or_not_the_attempt_is_superseded() {
+    for superseded in [false, true] {
+        let (folder, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut link = offline(folder.path());
+        let core = open_channel(&link, "sys/stdout", ChannelKind::Text, ChannelOrigin::Stdout);
+        core.buffer().log.push(LogPiece { x: 0.0, time: 0, bytes: b"behind"[..].into(), lost_before: 100 });
+        link.shared.budget.take(ENTRY_BYTES + 6);
+        link.shared.mark_dirty(core.number);
+        if superseded {
+            link.connection = Connection::Stopped;
+        }
+        link.take_points(now);
+        link.publish();
+        let stats = link.shared.stats();
+        assert_eq!((stats.sent_points, stats.dropped_points), (101, 100), "superseded: {superseded}");
+        assert_eq!(stats.refused_points, u64::from(superseded));
+    }
 }
