@@ -1,6 +1,7 @@
 //! Servers that die under load: every point acknowledged in a client's own log is there once, in the order it was sent.
 //!
-//! Eight client processes send; two of them are killed as well, and what they had not sent is uploaded from their spool.
+//! Eight client processes send; two of them are killed as well, one of them after it has sent to its spool alone for a
+//! while. What the server did not have then is uploaded from there: all but the last moment before the kill.
 //! One test kills the server and keeps the page cache; the other also drops every write that was not synced, as a loss
 //! of power does. 10 runs each quick, 100 long; the seed of a run is printed when it fails.
 
@@ -20,9 +21,15 @@ use neptune_wire::query::{PointOrder, PointsQuery, TextQuery};
 use neptune_wire::{ChannelName, CreateJob, CreateProject, JobRef};
 
 const CLIENTS: usize = 8;
-/// The first so many clients are killed too, once.
-const KILLED_CLIENTS: usize = 2;
+const CHANNELS: [&str; 3] = ["in order", "out of order", "text"];
+/// Killed together with the server.
+const KILLED_AT_ONCE: usize = 0;
+/// Killed when it has been without the server long enough to have spooled something.
+const KILLED_LATER: usize = 1;
 const STEPS: u64 = 4_000;
+/// Of the clients that are killed: so many that none ends before.
+const KILLED_STEPS: u64 = 40_000;
+const WITHIN: Duration = Duration::from_secs(90);
 
 fn runs() -> u64 {
     if std::env::var_os("NEPTUNE_TEST_LONG").is_some() { 100 } else { 10 }
@@ -70,9 +77,25 @@ fn run(seed: u64, fault: Fault) -> Result<()> {
     let kills = 2 + dice.roll(3);
     for kill in 0..kills {
         dice.pause(50, 500);
+        let last = kill + 1 == kills;
+        if last {
+            // A client that never met the server does not wait for it at its end.
+            clients.iter().try_for_each(|client| {
+                wait_until("every client met the server", || Ok(client.acked("in order")? > 0))
+            })?;
+        }
         house.strike()?;
-        if (kill as usize) < KILLED_CLIENTS {
-            clients[kill as usize].kill()?;
+        if kill == 0 {
+            clients[KILLED_AT_ONCE].kill()?;
+        }
+        if last {
+            let client = &mut clients[KILLED_LATER];
+            wait_until("it has spooled something", || {
+                CHANNELS
+                    .iter()
+                    .try_fold(true, |all, name| Ok(all && client.safe(name)? > client.acked(name)?))
+            })?;
+            client.kill()?;
         }
         dice.pause(0, 200);
         house.recover()?;
@@ -82,7 +105,7 @@ fn run(seed: u64, fault: Fault) -> Result<()> {
     }
     let access = Access { url: house.server.url().into(), token: None };
     let root = folder.path().join("spool");
-    // A killed client's folder belongs to nobody now: what it had not sent is uploaded by `neptune sync`.
+    // A killed client's folder belongs to nobody now: what it had spooled is uploaded by `neptune sync`.
     clients.iter_mut().for_each(|client| client.folder = None);
     let report = sync(&SyncSettings { root, only: None, access, notices: Notices::default() }, &mut |_| {})?;
     ensure!(report.failed.is_empty() && report.in_use.is_empty(), "{report:?}");
@@ -91,6 +114,15 @@ fn run(seed: u64, fault: Fault) -> Result<()> {
     house.recover()?;
     clients.iter().try_for_each(|client| client.check(&house.rest).context("after one more kill"))?;
     house.server.stop()
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + WITHIN;
+    while !condition()? {
+        ensure!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// A server on a disk that may be forgetful.
@@ -175,10 +207,11 @@ impl Client {
         };
         let job_folder = JobFolder::create(&folder.join("spool"), file)?;
         let log = folder.join(format!("acknowledged {number}"));
+        let is_killed = [KILLED_AT_ONCE, KILLED_LATER].contains(&number);
         let process = Command::new(env!("CARGO_BIN_EXE_crash-client"))
             .args([house.server.url(), &job.uid.to_string(), &claimed.attempt.to_string(), &claimed.token])
             .args([job_folder.path(), &log])
-            .arg(STEPS.to_string())
+            .arg(if is_killed { KILLED_STEPS } else { STEPS }.to_string())
             .stdin(Stdio::null())
             .stderr(fs::File::create(folder.join(format!("notices {number}")))?)
             .spawn()?;
@@ -191,7 +224,7 @@ impl Client {
     }
 
     fn wait(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + WITHIN;
         while Instant::now() < deadline {
             match self.process.try_wait()? {
                 Some(status) if status.success() || self.killed => return Ok(()),
@@ -214,8 +247,21 @@ impl Client {
 
     /// How much of a channel the client saw acknowledged.
     fn acked(&self, channel: &str) -> Result<u64> {
+        self.read_count(channel)
+    }
+
+    /// How much of a channel the client sent long enough before its end.
+    fn safe(&self, channel: &str) -> Result<u64> {
+        self.read_count(&format!("safe {channel}"))
+    }
+
+    /// The highest count in the client's log; none while the client begins.
+    fn read_count(&self, name: &str) -> Result<u64> {
+        if !self.log.exists() {
+            return Ok(0);
+        }
         let log = fs::read_to_string(&self.log)?;
-        let counts = log.lines().filter_map(|line| line.strip_prefix(channel)?.strip_prefix(' '));
+        let counts = log.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(counts.filter_map(|count| count.parse().ok()).max().unwrap_or(0))
     }
 
@@ -226,6 +272,8 @@ impl Client {
             let acked = self.acked(name)?;
             let sent = stored.len() as u64;
             ensure!(sent >= acked, wrong(format!("{acked} of {name} were acknowledged, {sent} are there")));
+            let safe = self.safe(name)?;
+            ensure!(sent >= safe, wrong(format!("{safe} of {name} were sent long before, {sent} are there")));
             ensure!(self.killed || sent == STEPS, wrong(format!("{sent} of {STEPS} of {name} are there")));
             for (i, y) in stored.iter().enumerate() {
                 ensure!(*y == i as f64, wrong(format!("{name} has {y} at place {i}")));
@@ -234,11 +282,9 @@ impl Client {
         let name = ChannelName::new("text")?;
         let query = TextQuery { limit: Some(10_000), ..TextQuery::default() };
         let lines = rest.wait(rest.rest().read_text(&self.job, &name, &query))?.lines;
-        let acked = self.acked("text")?;
-        ensure!(
-            lines.len() as u64 >= acked,
-            wrong(format!("{acked} texts acknowledged, {} there", lines.len()))
-        );
+        let (acked, safe, there) = (self.acked("text")?, self.safe("text")?, lines.len() as u64);
+        ensure!(there >= acked, wrong(format!("{acked} texts acknowledged, {there} there")));
+        ensure!(there >= safe, wrong(format!("{safe} texts sent long before, {there} there")));
         for (i, line) in lines.iter().enumerate() {
             ensure!(line.text == format!("line {}", i * 10), wrong(format!("text {i} is {:?}", line.text)));
         }
