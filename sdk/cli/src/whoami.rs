@@ -1,6 +1,6 @@
 //! `neptune whoami`: which server is used and how it is entered.
 
-use neptune_wire::server::AccessKind;
+use neptune_wire::server::{AccessKind, Server};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -15,6 +15,7 @@ struct Whoami<'a> {
     access: AccessKind,
     token: bool,
     read_only: bool,
+    failed: bool,
 }
 
 pub(crate) fn run(global: &Global, out: &mut Output) -> Result<(), CliError> {
@@ -30,6 +31,7 @@ pub(crate) fn run(global: &Global, out: &mut Output) -> Result<(), CliError> {
             access: server.access,
             token: access.token.is_some(),
             read_only: server.read_only,
+            failed: server.failed,
         });
     }
     let entered = match (server.access, &access.token) {
@@ -37,6 +39,10 @@ pub(crate) fn run(global: &Global, out: &mut Output) -> Result<(), CliError> {
         (AccessKind::Token, Some(_)) => "entered by token",
         (AccessKind::Token, None) => "entered without a token",
     };
-    let full = if server.read_only { ", its disk is full: it only answers" } else { "" };
-    out.line(&format!("{} (version {}), {entered}{full}", access.url, server.version))
+    let state = match &server {
+        Server { failed: true, .. } => ", its storage failed: it only answers until it is started again",
+        Server { read_only: true, .. } => ", its disk is full: it only answers",
+        _ => "",
+    };
+    out.line(&format!("{} (version {}), {entered}{state}", access.url, server.version))
 }

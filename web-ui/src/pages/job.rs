@@ -285,14 +285,17 @@ impl JobPage {
             };
         };
         let onclick = ctx.link().callback(|_: MouseEvent| Msg::Retry);
-        let (title, retry) = match fault {
-            fault if fault.is_unknown() => (format!("There is no job {id}"), false),
-            Failure::Damaged(_) => (format!("{id} is no job"), false),
-            _ => (format!("{id} could not be loaded"), true),
+        let (title, text, retry) = match fault {
+            fault if fault.is_unknown() => {
+                let text = "Its id may be mistyped, or the job is on another server.".to_owned();
+                (format!("There is no job {id}"), text, false)
+            }
+            Failure::Damaged(_) => (format!("{id} is no job"), fault.to_string(), false),
+            _ => (format!("{id} could not be loaded"), fault.to_string(), true),
         };
         html! {
             <main class="page job">
-                <Notice {title} text={fault.to_string()} fault=true>
+                <Notice {title} {text} fault=true>
                     if retry {
                         <button class="button" {onclick}>{ "Try again" }</button>
                     }
