@@ -347,10 +347,11 @@ impl<'a> Resolver<'a> {
         let description = given.and_then(|given| given.description.clone());
         Some(Param {
             name: definition.name.clone(),
-            value,
             description: description.unwrap_or_else(|| definition.description.clone()),
             required: definition.required,
-            default: definition.default.clone(),
+            // In the untyped form another kind of value may be given, and the server takes a default of the value's kind only.
+            default: definition.default.as_ref().and_then(|default| Kind::of(&value).exactly(default)),
+            value,
         })
     }
 }

@@ -195,6 +195,34 @@ fn the_untyped_form_gives_the_program_its_command_line() {
 }
 
 #[test]
+fn a_default_is_of_the_kind_of_the_value() {
+    let source = "parameters: {dropout: 0, big: 9007199254740993, shuffle: no, arch: resnet, lr: 0.1}";
+    let parameters = Config::parse(source, Path::new("config.yaml")).unwrap().parameters;
+    let defaults = |arguments: &[&str]| {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let resolved = resolve(parameters.as_ref(), &Given { parameters: vec![], arguments }).unwrap();
+        let default = |param: neptune_wire::Param| {
+            format!("{} = {:?}, else {:?}", param.name, param.value, param.default)
+        };
+        resolved.params.into_iter().map(default).collect::<Vec<_>>().join("\n")
+    };
+    expect![[r#"
+        dropout = Integer(0), else Some(Integer(0))
+        big = Integer(9007199254740993), else Some(Integer(9007199254740993))
+        shuffle = Boolean(false), else Some(Boolean(false))
+        arch = String("resnet"), else Some(String("resnet"))
+        lr = Double(Number(0.1)), else Some(Double(Number(0.1)))"#]]
+    .assert_eq(&defaults(&[]));
+    expect![[r#"
+        dropout = Double(Number(0.5)), else Some(Double(Number(0.0)))
+        big = Double(Number(0.5)), else None
+        shuffle = String("often"), else None
+        arch = String("7"), else Some(String("resnet"))
+        lr = String("auto"), else None"#]]
+    .assert_eq(&defaults(&["--dropout", "0.5", "--big=0.5", "--shuffle=often", "--arch=7", "--lr", "auto"]));
+}
+
+#[test]
 fn the_untyped_form_refuses_what_it_cannot_run() {
     untyped(
         &[],

@@ -41,6 +41,19 @@ impl Kind {
         }
     }
 
+    /// A value as one of this kind; `None` when it would not be the same value.
+    pub(super) fn exactly(self, value: &ParamValue) -> Option<ParamValue> {
+        match (self, value) {
+            _ if self == Self::of(value) => Some(value.clone()),
+            (Self::Double, ParamValue::Integer(integer)) => {
+                let double = *integer as f64;
+                // As integers of 128 bits: 2^63 is a double, and no integer of 64 bits.
+                (double as i128 == i128::from(*integer)).then_some(ParamValue::Double(Number(double)))
+            }
+            _ => None,
+        }
+    }
+
     /// With its article: `an int`.
     pub fn described(self) -> &'static str {
         match self {
@@ -159,6 +172,19 @@ mod tests {
             assert!(kind.value(wrong).unwrap_err().contains("give"), "{wrong}");
         }
         assert!(Kind::Double.value("(0, 9, 1)").unwrap_err().contains("grids"));
+    }
+
+    #[test]
+    fn a_value_becomes_another_kind_only_whole() {
+        let double = |value| Some(ParamValue::Double(Number(value)));
+        assert_eq!(Kind::Double.exactly(&ParamValue::Integer(-3)), double(-3.0));
+        assert_eq!(Kind::Double.exactly(&ParamValue::Integer(1 << 60)), double((1_u64 << 60) as f64));
+        for integer in [i64::MAX, (1 << 53) + 1] {
+            assert_eq!(Kind::Double.exactly(&ParamValue::Integer(integer)), None, "{integer}");
+        }
+        assert_eq!(Kind::Integer.exactly(&ParamValue::Double(Number(2.0))), None);
+        assert_eq!(Kind::String.exactly(&ParamValue::Integer(7)), None);
+        assert_eq!(Kind::String.exactly(&ParamValue::String("7".into())), Some(ParamValue::String("7".into())));
     }
 
     #[test]
