@@ -119,13 +119,17 @@ impl Config {
     /// Lays this level over `lower`.
     pub fn over(self, lower: Config) -> Config {
         let mut properties = lower.properties;
+        // A level that names a project in either way hides both ways of the levels below.
+        let (project, project_key) = match (self.project, self.project_key) {
+            (None, None) => (lower.project, lower.project_key),
+            named => named,
+        };
         properties.extend(self.properties);
         Config {
             name: self.name.or(lower.name),
             description: self.description.or(lower.description),
-            // A level that names a project in either way hides both ways of the levels below.
-            project: if self.project_key.is_some() { self.project } else { self.project.or(lower.project) },
-            project_key: self.project_key.or(lower.project_key),
+            project,
+            project_key,
             tags: united(lower.tags, self.tags),
             properties,
             parameters: self.parameters.or(lower.parameters),

@@ -316,6 +316,20 @@ fn the_global_file_of_1x_gives_the_server() {
 }
 
 #[test]
+fn a_level_that_names_a_project_hides_both_ways_of_the_lower_ones() {
+    let named = |high: &str, low: &str| {
+        let both = parse(high).unwrap().over(parse(low).unwrap());
+        let project = crate::project::ProjectName::of(&both);
+        format!("{} {:?} {}", project.key, project.name, project.key_given)
+    };
+    let low = "{project: Trigonometry, project-key: TRIG}";
+    assert_eq!(named("project: OTHER", low), r#"OTHER "OTHER" true"#);
+    assert_eq!(named("project: Other one", low), r#"OTHERONE "Other one" false"#);
+    assert_eq!(named("project-key: OTHER", low), r#"OTHER "OTHER" true"#);
+    assert_eq!(named("name: a job", low), r#"TRIG "Trigonometry" true"#);
+}
+
+#[test]
 fn the_higher_level_wins_lists_unite_properties_merge() {
     let low =
         parse("{name: low, project: P, tags: [a, b], properties: {x: 1, y: 1}, exclude: [data]}").unwrap();

@@ -184,7 +184,10 @@ mod tests {
         }
         assert_eq!(Kind::Integer.exactly(&ParamValue::Double(Number(2.0))), None);
         assert_eq!(Kind::String.exactly(&ParamValue::Integer(7)), None);
-        assert_eq!(Kind::String.exactly(&ParamValue::String("7".into())), Some(ParamValue::String("7".into())));
+        assert_eq!(
+            Kind::String.exactly(&ParamValue::String("7".into())),
+            Some(ParamValue::String("7".into()))
+        );
     }
 
     #[test]
