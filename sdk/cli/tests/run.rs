@@ -228,8 +228,8 @@ fn a_program_runs_without_a_server_and_its_job_waits() {
     let job = place.json("job.json");
     assert_eq!(job["create"]["name"], "sine");
     assert_eq!(
-        (&job["create"]["project"], &job["project_name"]),
-        (&"TRIGONOM".into(), &"Trigonometry".into())
+        (&job["create"]["project"], &job["project_name"], &job["project_by_name"]),
+        (&"TRIGONOM".into(), &"Trigonometry".into(), &true.into())
     );
     assert_eq!(job["create"]["params"][0]["value"], 5.0);
     assert_eq!(job["create"]["params"][1]["value"], 2.0);

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use neptune_wire::id::ClaimId;
 use neptune_wire::job::Exit;
 use neptune_wire::snapshot::Manifest;
-use neptune_wire::{AttemptNumber, CreateJob, Digest, JobId, Micros, Param};
+use neptune_wire::{AttemptNumber, CreateJob, Digest, JobId, Micros, Param, ProjectKey};
 use serde::{Deserialize, Serialize};
 
 use crate::rest::BlobSource;
@@ -38,6 +38,10 @@ pub struct JobFile {
     /// Name of the job's project; a server that has no project of the key is asked to create it with this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project_name: Option<String>,
+    /// Whether the project was named by its name alone: the first project of that name is it, and the key in `create` is
+    /// what a new one gets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub project_by_name: bool,
     /// The claim, so that repeating it answers the same attempt.
     pub claim: ClaimId,
     /// The machine's name.
@@ -155,6 +159,12 @@ impl JobFolder {
     /// What the disk said.
     pub fn record_started(&mut self, started: Micros) -> io::Result<()> {
         self.file.started_micros = Some(started);
+        self.save()
+    }
+
+    /// Remembers which project the job's turned out to be, of a job that is not registered yet.
+    pub(crate) fn record_project(&mut self, project: ProjectKey) -> io::Result<()> {
+        self.file.create.project = project;
         self.save()
     }
 
@@ -308,6 +318,7 @@ mod tests {
             url: "http://127.0.0.1:1".into(),
             create: serde_json::from_value(create).unwrap(),
             project_name: None,
+            project_by_name: false,
             claim: new_claim_id(),
             host: None,
             started_micros: None,

@@ -223,6 +223,7 @@ fn new_job_file(start: OfflineStart) -> JobFile {
             created_micros: Some(writer::now()),
         },
         project_name: Some(project_name),
+        project_by_name: false,
         claim: new_claim_id(),
         host: std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()),
         started_micros: Some(writer::now()),

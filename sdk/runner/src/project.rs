@@ -10,8 +10,6 @@ use crate::config::Config;
 pub const DEFAULT_PROJECT: (&str, &str) = ("SANDBOX", "Sandbox");
 /// Letters of a key that is made from a name.
 const KEY_LETTERS: usize = 8;
-/// How many keys are tried for a name whose key belongs to other projects.
-const TRIES: u32 = 50;
 
 /// A project as the job's settings name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,25 +48,20 @@ impl ProjectName {
     ///
     /// [`RestError`]
     pub async fn find_or_create(&self, rest: &Rest) -> Result<ProjectKey, RestError> {
-        let projects = rest.list_projects().await?;
-        let same = |project: &&neptune_wire::Project| {
-            if self.key_given { project.key == self.key } else { project.name == self.name }
-        };
-        if let Some(project) = projects.iter().find(same) {
-            return Ok(project.key.clone());
+        let wanted = CreateProject { key: self.key.clone(), name: self.name.clone() };
+        if !self.key_given {
+            return rest.find_or_create_project_by_name(wanted).await;
         }
-        let mut number = 1;
-        loop {
-            let key = numbered(&self.key, number);
-            match rest.create_project(&CreateProject { key, name: self.name.clone() }).await {
-                Ok(project) => return Ok(project.key),
-                // Somebody else created this very project a moment ago.
-                Err(error) if error.code() == Some(Code::Taken) && self.key_given => {
-                    return rest.read_project(&self.key).await.map(|project| project.key);
-                }
-                Err(error) if error.code() == Some(Code::Taken) && number < TRIES => number += 1,
-                Err(error) => return Err(error),
+        let projects = rest.list_projects().await?;
+        if projects.iter().any(|project| project.key == self.key) {
+            return Ok(wanted.key);
+        }
+        match rest.create_project(&wanted).await {
+            // Somebody else created this very project a moment ago.
+            Err(error) if error.code() == Some(Code::Taken) => {
+                rest.read_project(&self.key).await.map(|project| project.key)
             }
+            created => created.map(|project| project.key),
         }
     }
 }
@@ -81,17 +74,6 @@ pub fn key_of(name: &str) -> ProjectKey {
         key.insert(0, 'P');
     }
     ProjectKey::new(&key).expect("upper-case letters and digits after a letter are a key")
-}
-
-fn numbered(key: &ProjectKey, number: u32) -> ProjectKey {
-    match number {
-        1 => key.clone(),
-        _ => {
-            let digits = number.to_string();
-            let start: String = key.as_str().chars().take(16 - digits.len()).collect();
-            ProjectKey::new(&format!("{start}{digits}")).expect("a key with digits behind it is a key")
-        }
-    }
 }
 
 #[cfg(test)]
@@ -111,8 +93,6 @@ mod tests {
         ] {
             assert_eq!(key_of(name).as_str(), key, "{name}");
         }
-        let key = ProjectKey::new("ABCDEFGHIJKLMNOP").unwrap();
-        assert_eq!(numbered(&key, 12).as_str(), "ABCDEFGHIJKLMN12");
     }
 
     #[test]

@@ -200,6 +200,7 @@ impl Client {
             url: house.server.url().into(),
             create,
             project_name: None,
+            project_by_name: false,
             claim,
             host: None,
             started_micros: None,

@@ -29,6 +29,7 @@ pub fn job_file(url: &str, registered: bool) -> JobFile {
         url: url.into(),
         create: serde_json::from_value(create).unwrap(),
         project_name: None,
+        project_by_name: false,
         claim: new_claim_id(),
         host: None,
         started_micros: Some(Micros(3)),

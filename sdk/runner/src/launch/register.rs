@@ -176,6 +176,7 @@ fn make_folder(
         url: settings.access.url.clone(),
         create: CreateJob { created_micros: waits.then(now), ..create },
         project_name: Some(plan.project.name.clone()),
+        project_by_name: !plan.project.key_given,
         claim,
         host: host_name(),
         started_micros: None,
