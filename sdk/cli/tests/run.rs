@@ -390,6 +390,82 @@ fn nohup_is_respected() {
     assert_eq!(place.json("exit.json")["reason"], "SIGTERM to the runner");
 }
 
+/// Starts a command on a terminal, does `act` with it once the text `when` was shown there, and passes the shown and the
+/// status on.
+const ON_A_TERMINAL: &str = "
+import os, pty, signal, sys
+act, when, *command = sys.argv[1:]
+signal.alarm(30)
+pid, terminal = pty.fork()
+if pid == 0:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.execvp(command[0], command)
+shown = b''
+while terminal is not None:
+    try:
+        more = os.read(terminal, 1000)
+    except OSError:
+        break
+    os.write(1, more)
+    shown += more
+    if act and when.encode() in shown and shown.endswith(b'\\n'):
+        if act == 'close':
+            os.close(terminal)
+            terminal = None
+        else:
+            os.write(terminal, act.encode())
+        act = ''
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+/// Runs `neptune` on a terminal of its own, as a person does.
+fn on_a_terminal(place: &Place, arguments: &[&str], when: &str, act: &str) -> Output {
+    let inner = place.command(arguments);
+    let mut command = Command::new("python3");
+    command.args(["-c", ON_A_TERMINAL, act, when]).arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.current_dir(place.job()).stdin(Stdio::null()).output().unwrap()
+}
+
+const CTRL_C: &str = "\x03";
+
+#[test]
+fn a_program_that_asks_at_the_terminal_goes_on() {
+    let main = "
+import getpass, os
+assert os.getpgrp() == os.getpid()
+try:
+    getpass.getpass()
+except EOFError:
+    print('nobody to ask')
+";
+    let place = Place::new(&[("main.py", main)]);
+    let output = on_a_terminal(&place, &["run", "--offline"], "", "");
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(stdout(&output).contains("nobody to ask"), "{}", stdout(&output));
+}
+
+#[test]
+fn the_terminals_own_signals_end_the_whole_job() {
+    for (act, status, reason) in
+        [(CTRL_C, 130, "Ctrl-C at the runner"), ("close", 143, "the runner's terminal was closed")]
+    {
+        let place = Place::new(&[("main.py", WAITS)]);
+        let output = on_a_terminal(&place, &["run", "--offline"], "ready", act);
+        let shown = stdout(&output);
+        assert_eq!(output.status.code(), Some(status), "{shown}{}", stderr(&output));
+        assert_eq!(place.json("exit.json")["reason"], reason, "{shown}");
+        let grandchild = shown.lines().find_map(|line| line.trim().strip_prefix("ready ")).unwrap_or("0");
+        assert!(!is_alive(grandchild.trim().parse().unwrap()), "{shown}");
+    }
+}
+
 /// Answers every connection with `answer`, or holds it open when there is none.
 fn impostor(answer: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

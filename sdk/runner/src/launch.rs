@@ -208,7 +208,7 @@ impl Job {
             command.env(STORAGE_URL, &self.place);
         }
         if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-            // The program is not the terminal's foreground group: reading from it would stop the program for ever.
+            // The terminal is the runner's: the program would take from the shell what is typed for it.
             command.stdin(std::process::Stdio::null());
         }
         if let Some(folder) = &mut self.folder

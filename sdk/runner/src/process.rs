@@ -21,7 +21,7 @@ use neptune_wire::job::ExitKind;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, getpgrp};
+use nix::unistd::{Pid, getpgrp, setsid};
 
 use members::Bystanders;
 pub use members::{Member, Meter, Usage};
@@ -65,7 +65,10 @@ pub struct Pipes {
 }
 
 impl ProcessTree {
-    /// Starts a program in a process group of its own, its output piped.
+    /// Starts a program in a session and process group of its own, its output piped.
+    ///
+    /// In the runner's session it would be a background group of the terminal, and whatever asks there for a password would
+    /// stop for ever; in its own it has no terminal, and asking fails at once.
     ///
     /// # Errors
     ///
@@ -80,7 +83,9 @@ impl ProcessTree {
         let hold = Hold;
         let bystanders = Bystanders::now();
         nix::sys::prctl::set_child_subreaper(true)?;
-        let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        // SAFETY: between fork and exec this makes one system call and touches no memory.
+        unsafe { command.pre_exec(|| setsid().map(drop).map_err(Into::into)) };
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let piped = "standard output and error were piped a line above";
         let pipes = Pipes {
             stdin: child.stdin.take(),
