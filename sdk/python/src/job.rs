@@ -3,6 +3,7 @@
 //! How the process came to its job is in `membership.rs`. Nothing here asks the network.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,12 +39,15 @@ pub(crate) struct JobInternal {
 impl JobInternal {
     /// Joins the job that the environment names, or begins one that works offline and says so.
     ///
-    /// `name`, `command` and `environment` describe the program, for the latter.
+    /// `describe` answers the program's name, command line and surroundings, for the latter; it is not called otherwise.
     #[new]
-    fn new(name: String, command: Vec<String>, environment: BTreeMap<String, String>) -> Self {
-        let start = OfflineStart { name, command, environment };
-        let Membership { writer, id, file, offline, log } = Membership::find(start);
-        Self { writer, id, file, offline, log: log.map(Arc::new) }
+    fn new(describe: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let start = || {
+            let (name, command, environment) = describe.call0()?.extract()?;
+            Ok(OfflineStart { name, command, environment })
+        };
+        let Membership { writer, id, file, offline, log } = Membership::find(start)?;
+        Ok(Self { writer, id, file, offline, log: log.map(Arc::new) })
     }
 
     /// `TRIG-12`; `None` offline and before the job is registered.
@@ -60,8 +64,8 @@ impl JobInternal {
 
     /// The folder of a job that works offline, in the process that began it.
     #[getter]
-    fn offline_folder(&self) -> Option<String> {
-        Some(self.offline.as_ref()?.folder()?.to_string_lossy().into_owned())
+    fn offline_folder(&self) -> Option<OsString> {
+        Some(self.offline.as_ref()?.folder()?.into())
     }
 
     /// Names and values of the params.

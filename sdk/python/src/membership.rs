@@ -89,13 +89,21 @@ impl Owner {
 }
 
 impl Membership {
-    /// Joins the job of the environment, or begins one offline; says once what a person should know. Never fails:
-    /// a program that cannot keep anything still runs.
-    pub(crate) fn find(start: OfflineStart) -> Self {
-        match Environment::read() {
-            Ok(Some(environment)) => Self::join(environment),
-            Ok(None) => Self::offline(start, None),
-            Err(error) => Self::offline(start, Some(&error)),
+    /// Joins the job of the environment, or begins one offline; says once what a person should know. No trouble with
+    /// network or disk is an error: a program that cannot keep anything still runs.
+    ///
+    /// # Errors
+    ///
+    /// Those of `start`, which is asked only when the job begins here.
+    pub(crate) fn find(start: impl FnOnce() -> PyResult<OfflineStart>) -> PyResult<Self> {
+        let why = match Environment::read() {
+            Ok(Some(environment)) => return Ok(Self::join(environment)),
+            Ok(None) => "not started by `neptune run`".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        match std::env::var_os(OFFLINE_JOB).and_then(join_offline) {
+            Some(joined) => Ok(joined),
+            None => Ok(Self::offline(start()?, &why)),
         }
     }
 
@@ -114,14 +122,10 @@ impl Membership {
         Self { writer: Writer::open(environment.into()), id, file, offline: None, log: None }
     }
 
-    fn offline(start: OfflineStart, why: Option<&dyn Display>) -> Self {
-        if let Some(joined) = std::env::var_os(OFFLINE_JOB).and_then(join_offline) {
-            return joined;
-        }
+    fn offline(start: OfflineStart, why: &str) -> Self {
         let file = new_job_file(start);
         let uid = file.create.uid.expect("new_job_file makes one");
         let (folder, path) = make_folder(&file);
-        let why = why.map_or_else(|| "not started by `neptune run`".to_owned(), ToString::to_string);
         match &folder {
             Some(_) => {
                 say(format_args!(

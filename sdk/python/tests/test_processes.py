@@ -120,6 +120,59 @@ def test_how_the_program_ended_is_kept(program: Any, end: str, status: int) -> N
     assert facts["interpreter"] == sys.executable
 
 
+def test_what_is_no_unicode_is_written_out(program: Any) -> None:
+    place = os.path.join(os.fsencode(program.folder), b"\xe9t\xe9")
+    os.mkdir(place)
+    path = os.path.join(place, b"\xff.py")
+    code = """
+import sys
+from deepsense import neptune
+ctx = neptune.Context(offline_parameters={sys.argv[1]: sys.argv[1]}, properties={sys.argv[1]: sys.argv[1]})
+assert ctx.properties[sys.argv[1]] == ctx.properties["\\\\udcff"] == "\\\\udcff"
+assert neptune.Image(sys.argv[1], sys.argv[1], b"\\x89PNG\\r\\n\\x1a\\n").name == "\\\\udcff"
+try:
+    ctx.tags.append(sys.argv[1])
+except neptune.InvalidValueError:
+    print("refused")
+a = ctx.channel_send(sys.argv[1], 1, 0.5)
+ctx.channel_send(sys.argv[1], 2, 1.5)
+ctx.create_chart(sys.argv[1], {sys.argv[1]: sys.argv[1]})
+"""
+    with open(path, "w") as file:
+        file.write(code)
+    command = [os.fsencode(sys.executable), path, b"\xff"]
+    # A spool of such a name too: what the job's child processes are told is the folder itself.
+    environment = {**program.environment, "NEPTUNE_SPOOL_DIR": os.fsdecode(os.path.join(place, b"spool"))}
+    done = subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
+    (folder,) = os.scandir(os.path.join(place, b"spool"))
+    with open(os.path.join(folder.path, b"job.json"), encoding="utf-8") as file:
+        job = json.load(file)["create"]
+    assert job["name"] == "\\udcff.py"
+    assert job["command"][-1] == "\\udcff"
+    assert job["environment"]["folder"].endswith("\\udce9t\\udce9")
+    assert [(param["name"], param["value"]) for param in job["params"]] == [("\\udcff", "\\udcff")]
+    assert dict(read_job(Path(os.fsdecode(folder.path))).points) == {"\\udcff": [(1.0, 0.5), (2.0, 1.5)]}
+
+
+def test_a_python_inside_another_program_has_no_interpreter(program: Any) -> None:
+    program("import sys\nsys.executable = None\ndel sys.orig_argv\n" + START)
+    job = json.loads((only_job(program.folder) / "job.json").read_text())["create"]
+    assert job["command"][0] == "python"
+    assert "interpreter" not in job["environment"]
+
+
+def test_a_program_that_was_started_by_a_runner_is_not_described(program: Any) -> None:
+    program(
+        "import os\ndel os.uname\n" + START + "print(ctx.experiment_id)",
+        NEPTUNE_ONLINE_CONTEXT="yes",
+        NEPTUNE_JOB_ID="TRIG-1",
+        NEPTUNE_SPOOL_DIR=str(program.folder / "spool" / ("01" * 16)),
+    )
+
+
 def test_an_interrupted_program_is_an_aborted_job(program: Any) -> None:
     program(START + "a.send(0, 0)\nimport os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", status=-2)
     assert waiting(program.folder).points["a"] == numbers(1)

@@ -3,7 +3,7 @@
 Not for programs; they use what `deepsense.neptune` exports.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from typing_extensions import Self, disjoint_base
@@ -16,7 +16,7 @@ __version__: str
 class JobInternal:
     """The job of this process: the runner's, or one that waits in a folder for `neptune sync`."""
 
-    def __new__(cls, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Self: ...
+    def __new__(cls, describe: Callable[[], tuple[str, Sequence[str], Mapping[str, str]]]) -> Self: ...
     @property
     def id(self) -> str | None: ...
     @property

@@ -14,6 +14,7 @@ from typing import Any
 from deepsense.neptune._native import ChannelInternal, JobInternal, is_number
 from deepsense.neptune.errors import InvalidTypeError, InvalidValueError
 from deepsense.neptune.image import Image
+from deepsense.neptune.text import plain
 
 
 class ChannelType(enum.Enum):
@@ -31,6 +32,9 @@ class ChannelName(str):
     """A channel's name as a key of the job's channels: a text that also has the attribute `name`."""
 
     __slots__ = ()
+
+    def __new__(cls, name: object) -> ChannelName:
+        return super().__new__(cls, plain(name))
 
     @property
     def name(self) -> str:

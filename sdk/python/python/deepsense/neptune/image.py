@@ -8,6 +8,7 @@ from typing import Any
 
 from deepsense.neptune._native import encode_png
 from deepsense.neptune.errors import InvalidTypeError, InvalidValueError
+from deepsense.neptune.text import plain
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -33,8 +34,8 @@ class Image:
     __slots__ = ("_data", "_description", "_name")
 
     def __init__(self, name: object, description: object, data: Any) -> None:
-        self._name = str(name)
-        self._description = str(description)
+        self._name = plain(name)
+        self._description = plain(description)
         if not is_picture(data):
             raise InvalidTypeError(f"data of an image must be {_ACCEPTED}, found {type(data).__name__}")
         self._data = data

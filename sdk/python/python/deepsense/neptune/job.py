@@ -14,6 +14,7 @@ from deepsense.neptune.errors import DuplicateChannelError, DuplicateChartError,
 from deepsense.neptune.params import ContextParams
 from deepsense.neptune.properties import Properties
 from deepsense.neptune.tags import Tags
+from deepsense.neptune.text import plain
 
 STORAGE_URL = "NEPTUNE_STORAGE_URL"
 """Set by a runner that runs the job in a copy of its sources: the directory of the copy."""
@@ -179,9 +180,9 @@ class Job:
         The same chart again is the same chart. Raises `DuplicateChartError` for other series under the same
         name.
         """
-        text = str(name)
+        text = plain(name)
         chart = Chart(
-            text, {str(key): self._series_channel(text, value) for key, value in dict(series or {}).items()}
+            text, {plain(key): self._series_channel(text, value) for key, value in dict(series or {}).items()}
         )
         existing = self._charts.get(text)
         if existing is not None:
@@ -201,7 +202,7 @@ class Job:
                 )
             return known.name
         if isinstance(channel, str):
-            return channel
+            return plain(channel)
         raise InvalidTypeError(f'chart "{chart}": a series is a channel, found {type(channel).__name__}')
 
     # The rest of the original's surface

@@ -11,6 +11,7 @@ from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Se
 from typing import Any, NoReturn
 
 from deepsense.neptune.errors import MissingParameterError, ReadOnlyError
+from deepsense.neptune.text import plain
 
 
 class ContextParams:
@@ -117,7 +118,10 @@ class OfflineContextParams(ContextParams):
     def _give(self, values: Mapping[str, Any]) -> None:
         """Adds parameters, here and in the job's record."""
         self.__dict__.update(values)
-        self._keep(list(values.items()))
+        kept = {
+            plain(name): plain(value) if isinstance(value, str) else value for name, value in values.items()
+        }
+        self._keep(list(kept.items()))
 
     def _find(self, name: str) -> Any:
         found = command_line_value(name, _command_line)

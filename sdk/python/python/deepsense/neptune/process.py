@@ -16,6 +16,7 @@ from typing import Any
 from deepsense.neptune._native import JobInternal, __version__
 from deepsense.neptune.job import Job
 from deepsense.neptune.params import ContextParams, OfflineContextParams, program_file, take_command_line
+from deepsense.neptune.text import plain
 
 EXIT_SECONDS = 10.0
 """How long the program's end waits for the server at most; what it has not taken then waits on disk."""
@@ -60,7 +61,7 @@ def give_offline(
 
 
 def _join_job() -> Job:
-    core = JobInternal(_name(), _command(), _environment())
+    core = JobInternal(_describe)
     if not core.is_offline:
         job = Job(core, ContextParams(dict(core.params)))
     else:
@@ -71,13 +72,12 @@ def _join_job() -> Job:
     return job
 
 
-def _name() -> str:
+def _describe() -> tuple[str, list[str], dict[str, str]]:
+    """Name, command line and surroundings of the program, for a job that works offline."""
     main = program_file()
-    return os.path.basename(main) if main else "interactive"
-
-
-def _command() -> list[str]:
-    return list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
+    name = plain(os.path.basename(main)) if main else ""
+    command = getattr(sys, "orig_argv", None) or [sys.executable or "python", *sys.argv]
+    return name or "interactive", [plain(argument) for argument in command], _environment()
 
 
 def _environment() -> dict[str, str]:
@@ -87,14 +87,15 @@ def _environment() -> dict[str, str]:
         folder = os.getcwd()
     except OSError:
         folder = ""  # deleted, or not ours to read
-    return {
-        "cpus": str(os.cpu_count()),
+    facts = {
+        "cpus": os.cpu_count(),
         "folder": folder,
-        "interpreter": sys.executable,
+        "interpreter": sys.executable,  # None or empty where Python is part of another program
         "neptune": __version__,
         "os": f"{system.sysname} {system.release} {system.machine}",
         "python": sys.version.split()[0],
     }
+    return {name: plain(fact) for name, fact in facts.items() if fact}
 
 
 # The end

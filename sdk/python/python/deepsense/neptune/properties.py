@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 
 from deepsense.neptune._native import JobInternal
+from deepsense.neptune.text import plain
 
 
 class Properties(MutableMapping[str, str]):
@@ -20,28 +21,28 @@ class Properties(MutableMapping[str, str]):
 
     def replace(self, properties: Mapping[object, object]) -> None:
         """Makes these the job's only properties, as ``ctx.properties = properties`` does."""
-        wanted = {str(key): str(value) for key, value in dict(properties).items()}
+        wanted = {plain(key): plain(value) for key, value in dict(properties).items()}
         for key in self._properties.keys() - wanted.keys():
             del self[key]
         for key, value in wanted.items():
             self[key] = value
 
     def __setitem__(self, key: object, value: object) -> None:
-        key, value = str(key), str(value)
+        key, value = plain(key), plain(value)
         self._core.set_property(key, value)
         self._properties[key] = value
 
     def __delitem__(self, key: object) -> None:
-        key = str(key)
+        key = plain(key)
         if key in self._properties:
             self._core.set_property(key, None)
             del self._properties[key]
 
     def __getitem__(self, key: object) -> str:
-        return self._properties[str(key)]
+        return self._properties[plain(key)]
 
     def __contains__(self, key: object) -> bool:
-        return str(key) in self._properties
+        return plain(key) in self._properties
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._properties)

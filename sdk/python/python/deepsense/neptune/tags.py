@@ -10,6 +10,7 @@ from collections.abc import Iterable, MutableSequence
 from typing import Any, overload
 
 from deepsense.neptune._native import JobInternal, checked_tag
+from deepsense.neptune.text import plain
 
 
 class Tags(MutableSequence[str]):
@@ -26,7 +27,7 @@ class Tags(MutableSequence[str]):
         self.insert(len(self._tags), value)
 
     def insert(self, index: int, value: str) -> None:
-        tag = checked_tag(str(value))
+        tag = checked_tag(plain(value))
         if tag not in self._tags:
             self._tags.insert(index, tag)
             self._core.add_tag(tag)
@@ -39,7 +40,7 @@ class Tags(MutableSequence[str]):
 
     def replace(self, values: Iterable[str]) -> None:
         """Makes these the job's only tags, as ``ctx.tags = values`` does."""
-        tags = list(dict.fromkeys(checked_tag(str(value)) for value in values))
+        tags = list(dict.fromkeys(checked_tag(plain(value)) for value in values))
         self._core.set_tags(tags)
         self._tags = tags
 
