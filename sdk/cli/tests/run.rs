@@ -269,6 +269,21 @@ fn arguments_of_a_program_without_declared_params_reach_it() {
 }
 
 #[test]
+fn python_prints_what_it_would_print_without_us() {
+    let main = "import os, sys\nprint('\\u00e9', os.fsdecode(b'\\xff'), sys.stdout.write_through)\n";
+    let place = Place::new(&[("main.py", main)]);
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = place.command(&["run", "--offline"]);
+        command.env_remove("PYTHONIOENCODING").env_remove("PYTHONUNBUFFERED");
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        (output.status.code(), output.stdout)
+    };
+    assert_eq!(run(&[]), (Some(0), b"\xc3\xa9 \xff True\n".to_vec()));
+    let users = [("PYTHONIOENCODING", "latin-1:replace"), ("PYTHONUNBUFFERED", "")];
+    assert_eq!(run(&users), (Some(0), b"\xe9 ? False\n".to_vec()));
+}
+
+#[test]
 fn the_command_line_of_2016_runs_in_a_copy() {
     let main = "import os\nprint(os.getcwd(), os.environ['NEPTUNE_STORAGE_URL'] == os.getcwd(), sorted(os.listdir()))";
     let place = Place::new(&[("main.py", main), ("config.yaml", TYPED), ("notes.txt", "")]);

@@ -14,6 +14,11 @@ pub const PYTHON: &str = "NEPTUNE_PYTHON";
 const INTERPRETERS: [(&str, &str, &[&str]); 4] =
     [("r", "Rscript", &[]), ("jar", "java", &["-jar"]), ("jl", "julia", &[]), ("sh", "bash", &[])];
 
+/// Lines appear while they are printed, in an encoding that every channel holds; a file's name that is no UTF-8 is printed
+/// as the bytes it is, as without us. What the user has set stays.
+const OF_PYTHON: [(&str, &str); 2] =
+    [("PYTHONUNBUFFERED", "1"), ("PYTHONIOENCODING", "utf-8:surrogateescape")];
+
 /// A program that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -158,8 +163,9 @@ impl Program {
             None => Command::new(folder.join(&self.main)),
         };
         command.args(&self.arguments).current_dir(folder);
-        // Lines appear while they are printed, in an encoding that every channel holds.
-        command.env("PYTHONUNBUFFERED", "1").env("PYTHONIOENCODING", "utf-8");
+        for (name, value) in OF_PYTHON.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
+            command.env(name, value);
+        }
         command
     }
 
