@@ -22,7 +22,7 @@ fn it_says_that_it_lives_and_what_it_counts() {
         info.ends_with(concat!(
             "{\"version\":\"",
             env!("CARGO_PKG_VERSION"),
-            "\",\"access\":\"open\",\"read_only\":false}"
+            "\",\"access\":\"open\",\"read_only\":false,\"failed\":false}"
         )),
         "{info}"
     );
