@@ -39,7 +39,8 @@ Job file (--config, else neptune.yaml, neptune.yml, .neptune.yaml or .neptune.ym
 A project named by its name is created on first use, its key made of the name's first eight letters and digits.
 Without a project a job goes to SANDBOX. Python is NEPTUNE_PYTHON, else the active environment, else the one
 `neptune` is installed in, else python3. Standard input reaches the program from a pipe or a file; on a terminal it
-is empty, and the program has no terminal to ask for a password. Ctrl-C lets the program end, and kills it after ten seconds or when pressed again.";
+is empty, and the program has no terminal to ask for a password. Ctrl-C lets the program end, and kills it after ten seconds or when pressed again; once the
+program has ended, Ctrl-C leaves what is not sent yet to `neptune sync`.";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
@@ -126,7 +127,6 @@ pub(crate) fn run(args: RunArgs, global: &Global, out: &mut Output) -> ExitCode 
 }
 
 fn try_run(args: RunArgs, global: &Global) -> Result<Launched, CliError> {
-    let signals = signals::watch().map_err(CliError::refused)?;
     let folder = std::env::current_dir().map_err(|error| CliError::usage(format!("this folder: {error}")))?;
     let config = levels::config(&args, &folder)?;
     let access = target::access(global, &config)?;
@@ -141,6 +141,8 @@ fn try_run(args: RunArgs, global: &Global) -> Result<Launched, CliError> {
         spool_root: spool_root(),
     })
     .map_err(CliError::usage)?;
+    // Until here there is nothing to end but this process.
+    let signals = signals::watch().map_err(CliError::refused)?;
     plan.notes.iter().for_each(say);
     let talk = Talk::new();
     let notices = Notices::to(|notice| say(notice));

@@ -5,9 +5,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
@@ -374,6 +374,73 @@ fn sigterm_ends_the_whole_job() {
 #[test]
 fn a_closed_terminal_ends_the_whole_job() {
     signalled(Signal::SIGHUP, 143, "the runner's terminal was closed");
+}
+
+/// Starts `neptune` as a shell does in the foreground, whatever runs the tests.
+fn in_foreground(command: &mut Command) -> Child {
+    // SAFETY: between fork and exec nothing but a system call is made.
+    unsafe { command.pre_exec(|| signal(Signal::SIGINT, SigHandler::SigDfl).map(drop).map_err(Into::into)) };
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Presses Ctrl-C once; answers the status and what was told.
+fn ctrl_c(mut child: Child) -> (ExitStatus, String) {
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
+    (output.status, stderr(&output))
+}
+
+#[test]
+fn ctrl_c_while_a_job_is_planned_ends_at_once() {
+    let place = Place::new(&[("main.py", "")]);
+    let file = place.job().join("config.yaml");
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let child = in_foreground(&mut place.command(&["run", "--offline", "--config", "config.yaml"]));
+    // Opens once the reader is there, who then waits for a line.
+    let _writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    let (status, talk) = ctrl_c(child);
+    assert_eq!(status.signal(), Some(2), "{status} {talk}");
+    assert!(!place.spool().exists());
+}
+
+#[test]
+fn ctrl_c_after_the_end_leaves_the_rest_to_sync() {
+    let place = Place::new(&[("main.py", "import sys\nsys.exit(3)")]);
+    let answer = |status: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+    };
+    // Away at the start, back after the end, and then silent.
+    let busy = r#"{"type": "about:blank", "title": "busy", "status": 503, "code": "busy", "detail": "x"}"#;
+    let server = r#"{"version": "0", "access": "open", "read_only": false}"#;
+    let mut answers = vec![answer("200 OK", server), answer("503 x", busy)];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, waits) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            match answers.pop() {
+                Some(answer) => drop(stream.write_all(answer.as_bytes())),
+                None => drop(sender.send(stream)),
+            }
+        }
+    });
+    let child = in_foreground(&mut place.command(&["run", "--server", &url]));
+    let _silent = waits.recv_timeout(Duration::from_secs(30)).unwrap();
+    let (status, talk) = ctrl_c(child);
+    assert_eq!(status.code(), Some(3), "{status} {talk}");
+    assert_eq!(place.json("exit.json")["aborted"], false);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod finish;
 mod register;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use tokio::sync::mpsc as async_mpsc;
 use crate::attempt::{self, AttemptSettings, Heard, Outcome, Told};
 use crate::plan::Plan;
 use crate::snapshot::{SnapshotError, UploadError, UploadProgress};
+use finish::Patience;
 use register::Registration;
 
 /// Directory of the copy that a job runs in; the program reads it as `ctx.storage_url`.
@@ -132,9 +133,9 @@ pub fn launch(
     let registration = runtime.block_on(register::register(&mut plan, settings, &mut signals, tell))?;
     drop(runtime);
     let mut job = Job::open(registration, settings, tell);
-    let outcome = job.run(plan, signals, tell);
+    let (outcome, heard) = job.run(plan, signals, tell);
     let status = outcome.status;
-    let (id, exit) = finish::finish(job, outcome, settings, tell);
+    let (id, exit) = finish::finish(job, outcome, Patience::new(heard), settings, tell);
     Ok(Launched { id, exit, status })
 }
 
@@ -197,7 +198,7 @@ impl Job {
         plan: Plan,
         signals: async_mpsc::Receiver<Signal>,
         tell: &mut dyn FnMut(News),
-    ) -> Outcome {
+    ) -> (Outcome, Receiver<Heard>) {
         let mut command = plan.program.command(&self.place);
         // What the runner itself was told is not the program's: above all not its user's token.
         for name in OF_THE_RUNNER {
@@ -227,7 +228,7 @@ impl Job {
         }
         let settings = AttemptSettings { command, streams: plan.streams, log_channels: plan.log_channels };
         let (control, holding) = (&self.control, &mut self.holding);
-        attempt::run(settings, &self.writer, &heard, &mut |told| {
+        let outcome = attempt::run(settings, &self.writer, &heard, &mut |told| {
             match &told {
                 Told::Running { pid } => {
                     holding.pid = Some(*pid);
@@ -237,7 +238,8 @@ impl Job {
                 _ => {}
             }
             tell(News::Attempt(told));
-        })
+        });
+        (outcome, heard)
     }
 }
 

@@ -119,6 +119,9 @@ pub enum SnapshotError {
         /// The largest files, with their size.
         largest: Vec<(String, String)>,
     },
+    /// Its caller wants no copy any more.
+    #[error("the copy was given up")]
+    CopyGivenUp,
     /// The copy cannot be written.
     #[error("copying to {}: {source}", path.display())]
     Copy {

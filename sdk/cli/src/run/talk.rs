@@ -62,7 +62,7 @@ impl Talk {
             News::Sending { .. } if self.sending_said.replace(true) => {}
             News::Sending { points } => {
                 say(format_args!(
-                    "{name} has ended; {points} points, lines and images are still on their way"
+                    "{name} has ended; {points} points, lines and images are still on their way (Ctrl-C leaves them to `neptune sync`)"
                 ));
             }
             News::Waiting { .. } if self.waiting_said.get() => {}

@@ -1,9 +1,13 @@
 //! After the program: its end reported, its last data sent, what is left named.
+//!
+//! Every wait here is bounded, and ends at once at a signal to the runner: what is left then waits in the job's folder.
 
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use neptune_client::control::Control;
 use neptune_client::folder::JobFolder;
 use neptune_client::rest::{Blocking, Rest};
 use neptune_client::sync::{SyncSettings, sync};
@@ -13,7 +17,7 @@ use neptune_wire::job::Exit;
 use neptune_wire::{JobId, JobUid};
 
 use super::{FIRST_ANSWER_WITHIN, Job, LaunchSettings, News, beat};
-use crate::attempt::Outcome;
+use crate::attempt::{Heard, Outcome};
 
 /// How long the last data may take while the server takes it.
 const FLUSH_WITHIN: Duration = Duration::from_secs(60);
@@ -23,11 +27,45 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const FORGET_WITHIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
 /// How long what the program itself spooled may take.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
+/// Between looks for a signal.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Of the person who waits for the rest: it ends with the first signal after the program's end.
+pub(super) struct Patience {
+    heard: Receiver<Heard>,
+    over: bool,
+}
+
+impl Patience {
+    pub(super) fn new(heard: Receiver<Heard>) -> Self {
+        Self { heard, over: false }
+    }
+
+    fn is_over(&mut self) -> bool {
+        // What the server wishes of a job that has ended is of no consequence.
+        self.over |= self.heard.try_iter().any(|event| matches!(event, Heard::Signal(_)));
+        self.over
+    }
+
+    /// Waits for a message; `None` when there is none within the time, or no patience.
+    fn wait<T>(&mut self, receiver: &Receiver<T>, within: Duration) -> Option<T> {
+        let by = Instant::now() + within;
+        while !self.is_over() && Instant::now() < by {
+            match receiver.recv_timeout(LOOK_EVERY) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
+    }
+}
 
 /// Reports the end and gives the folder up; answers the job's id, which a late registration may have given.
 pub(super) fn finish(
     job: Job,
     outcome: Outcome,
+    mut patience: Patience,
     settings: &LaunchSettings,
     tell: &mut dyn FnMut(News),
 ) -> (Option<JobId>, Exit) {
@@ -40,9 +78,9 @@ pub(super) fn finish(
     }
     holding.exit = Some(exit.clone());
     beat(&control, &mut holding, Phase::Ended);
-    let flushed = send_rest(&writer, tell);
+    let flushed = send_rest(writer, &mut patience, tell);
     let within = if flushed.all_acked { FORGET_WITHIN.0 } else { FORGET_WITHIN.1 };
-    let forgotten = control.as_ref().is_some_and(|control| control.wait_forgotten(within));
+    let forgotten = control.as_ref().is_some_and(|control| wait_forgotten(control, &mut patience, within));
     drop(control);
     let Some(folder) = folder else { return (id, exit) };
     let path = folder.path().to_path_buf();
@@ -50,7 +88,7 @@ pub(super) fn finish(
         return (id, exit);
     }
     // Left: what the program's own writers spooled, or all of a job that began without a server.
-    let drained = if settings.offline { None } else { drain(uid, settings) };
+    let drained = if settings.offline { None } else { drain(uid, &mut patience, settings) };
     match drained {
         Some(synced) => (Some(synced), exit),
         None => {
@@ -62,15 +100,46 @@ pub(super) fn finish(
 }
 
 /// Sends what is left and says, once a second, how much that is while the server takes it.
-fn send_rest(writer: &Writer, tell: &mut dyn FnMut(News)) -> Flushed {
-    let deadline = Instant::now() + FLUSH_WITHIN;
-    loop {
-        let flushed = writer.flush(TELL_EVERY);
-        let left = deadline.saturating_duration_since(Instant::now());
-        if flushed.all_acked || left.is_zero() || !writer.stats().connected {
-            return writer.close(left);
+fn send_rest(writer: Writer, patience: &mut Patience, tell: &mut dyn FnMut(News)) -> Flushed {
+    let writer = Arc::new(writer);
+    let (sender, news) = mpsc::channel();
+    let sending = Arc::clone(&writer);
+    let send = move || {
+        let deadline = Instant::now() + FLUSH_WITHIN;
+        loop {
+            let flushed = sending.flush(TELL_EVERY);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if flushed.all_acked || left.is_zero() || !sending.stats().connected {
+                let _ = sender.send((sending.close(left), true));
+                return;
+            }
+            let _ = sender.send((flushed, false));
+        }
+    };
+    if thread::Builder::new().name("neptune-close".into()).spawn(send).is_err() {
+        return writer.close(FLUSH_WITHIN);
+    }
+    // The thread keeps to its time; a little more, for the disk.
+    while let Some((flushed, is_last)) = patience.wait(&news, 2 * FLUSH_WITHIN) {
+        if is_last {
+            return flushed;
         }
         tell(News::Sending { points: flushed.waiting_points });
+    }
+    // To the disk at once; the thread ends with the process.
+    writer.flush(Duration::ZERO)
+}
+
+fn wait_forgotten(control: &Control, patience: &mut Patience, within: Duration) -> bool {
+    let by = Instant::now() + within;
+    loop {
+        let began = Instant::now();
+        let left = if patience.is_over() { Duration::ZERO } else { by.saturating_duration_since(began) };
+        let slice = left.min(LOOK_EVERY);
+        // An attempt that was superseded is not waited for.
+        if control.wait_forgotten(slice) || left.is_zero() || began.elapsed() < slice {
+            return control.wait_forgotten(Duration::ZERO);
+        }
     }
 }
 
@@ -83,24 +152,25 @@ fn give_up(folder: JobFolder, forgotten: bool, tell: &mut dyn FnMut(News)) -> bo
 }
 
 /// Uploads the job's folder, for a bounded time; answers the job's id when nothing of it is left here.
-fn drain(uid: JobUid, settings: &LaunchSettings) -> Option<JobId> {
-    if !answers(settings) {
+fn drain(uid: JobUid, patience: &mut Patience, settings: &LaunchSettings) -> Option<JobId> {
+    if patience.is_over() {
         return None;
     }
-    let settings = SyncSettings {
-        root: settings.spool_root.clone(),
-        only: Some(uid),
-        access: settings.access.clone(),
-        notices: settings.notices.clone(),
-    };
+    let settings = settings.clone();
     let (sender, done) = mpsc::channel();
     let upload = move || {
-        let report = sync(&settings, &mut |_| {});
+        let settings = answers(&settings).then(|| SyncSettings {
+            root: settings.spool_root,
+            only: Some(uid),
+            access: settings.access,
+            notices: settings.notices,
+        });
+        let report = settings.map(|settings| sync(&settings, &mut |_| {}));
         // After the time nobody listens; what was sent by then is not sent again.
-        let _ = sender.send(report.ok().and_then(|report| report.done.into_iter().next()));
+        let _ = sender.send(report.and_then(Result::ok).and_then(|report| report.done.into_iter().next()));
     };
     thread::Builder::new().name("neptune-drain".into()).spawn(upload).ok()?;
-    done.recv_timeout(DRAIN_WITHIN).ok().flatten()
+    patience.wait(&done, DRAIN_WITHIN).flatten()
 }
 
 /// Whether the server is there.

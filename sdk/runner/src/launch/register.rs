@@ -46,7 +46,7 @@ pub(super) async fn register(
 ) -> Result<Registration, LaunchError> {
     let mut create = plan.create_job(plan.project.key.clone());
     let uid = create.uid.expect("a plan gives its job a uid");
-    let copy = make_copy(plan, uid)?;
+    let copy = make_copy(plan, uid, signals)?;
     let claim = new_claim_id();
     let attempt = async {
         match settings.offline {
@@ -97,11 +97,27 @@ async fn give_up_created(settings: &LaunchSettings, uid: JobUid) {
 }
 
 /// Makes `<storage>/jobs/<uid>/src`, when the job runs in a copy.
-fn make_copy(plan: &mut Plan, uid: JobUid) -> Result<Option<PathBuf>, LaunchError> {
+fn make_copy(
+    plan: &mut Plan,
+    uid: JobUid,
+    signals: &mut mpsc::Receiver<Signal>,
+) -> Result<Option<PathBuf>, LaunchError> {
     let Some(storage) = &plan.storage else { return Ok(None) };
-    let copy = storage.join("jobs").join(uid.to_string()).join("src");
-    plan.tree.copy_to(&copy)?;
-    Ok(Some(copy))
+    let folder = storage.join("jobs").join(uid.to_string());
+    let copy = folder.join("src");
+    let mut signal = None;
+    let copied = plan.tree.copy_to(&copy, &mut || {
+        signal = signals.try_recv().ok();
+        signal.is_some()
+    });
+    if copied.is_err() {
+        // Empty, or somebody else's.
+        let _ = std::fs::remove_dir(folder);
+    }
+    match signal {
+        Some(signal) => Err(LaunchError::Interrupted(signal)),
+        None => copied.map(|()| Some(copy)).map_err(Into::into),
+    }
 }
 
 /// Gives the copy the job's id for a name, unless another server's job of that id has it.

@@ -14,11 +14,17 @@ impl Tree {
     /// What is registered is what was copied: a file that changed since it was hashed gets the digest of its copy, one that
     /// was deleted leaves. A relative link that leads out of the tree leads to the same place from the copy.
     ///
+    /// `given_up` is asked before each file.
+    ///
     /// # Errors
     ///
-    /// [`SnapshotError::Copy`]; then nothing is left behind.
-    pub fn copy_to(&mut self, folder: &Path) -> Result<(), SnapshotError> {
-        let copied = self.copy_files(folder);
+    /// [`SnapshotError::Copy`], [`SnapshotError::CopyGivenUp`]; then nothing is left behind.
+    pub fn copy_to(
+        &mut self,
+        folder: &Path,
+        given_up: &mut dyn FnMut() -> bool,
+    ) -> Result<(), SnapshotError> {
+        let copied = self.copy_files(folder, given_up);
         if copied.is_err() {
             // The first error counts; an incomplete copy that cannot be removed does no harm.
             let _ = std::fs::remove_dir_all(folder);
@@ -28,7 +34,7 @@ impl Tree {
         Ok(())
     }
 
-    fn copy_files(&mut self, folder: &Path) -> Result<(), SnapshotError> {
+    fn copy_files(&mut self, folder: &Path, given_up: &mut dyn FnMut() -> bool) -> Result<(), SnapshotError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |source| SnapshotError::Copy { path, source }
@@ -43,6 +49,9 @@ impl Tree {
         }
         let mut deleted = Vec::new();
         for file in &mut self.manifest.files {
+            if given_up() {
+                return Err(SnapshotError::CopyGivenUp);
+            }
             let (from, to) = (self.root.join(&file.path), folder.join(&file.path));
             if let Some(parent) = to.parent() {
                 std::fs::create_dir_all(parent).map_err(failed(parent))?;

@@ -200,7 +200,7 @@ fn a_copy_runs_like_the_original_and_is_what_is_registered() {
     fs::remove_file(root.join("main.py")).unwrap();
     write(&root, "main.py", "new");
     let copy = outer.join("dump/jobs/1/src");
-    scanned.copy_to(&copy).unwrap();
+    scanned.copy_to(&copy, &mut || false).unwrap();
 
     assert_eq!(
         fs::read_to_string(copy.join("data")).unwrap(),
@@ -212,9 +212,24 @@ fn a_copy_runs_like_the_original_and_is_what_is_registered() {
     let again = Tree::scan(&copy, &rules()).unwrap();
     assert_eq!(scanned.manifest(), again.manifest());
     assert!(
-        matches!(scanned.copy_to(&copy), Err(SnapshotError::Copy { .. })),
+        matches!(scanned.copy_to(&copy, &mut || false), Err(SnapshotError::Copy { .. })),
         "a copy is never written over"
     );
+}
+
+#[test]
+fn a_copy_that_is_given_up_leaves_nothing() {
+    let folder = tree(&["a.py", "b.py", "c.py"]);
+    let mut scanned = Tree::scan(folder.path(), &rules()).unwrap();
+    let copy = folder.path().join("dump/jobs/1/src");
+    let mut asked = 0;
+    let copied = scanned.copy_to(&copy, &mut || {
+        asked += 1;
+        asked == 3
+    });
+    assert!(matches!(copied, Err(SnapshotError::CopyGivenUp)), "{copied:?}");
+    assert!(!copy.exists());
+    assert_eq!(scanned.root(), folder.path());
 }
 
 #[test]
