@@ -1,12 +1,13 @@
 //! `neptune sync`: upload what waits on this machine.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use neptune_client::Notices;
 use neptune_client::environment::spool_root;
-use neptune_client::sync::{SyncProgress, SyncSettings, sync};
+use neptune_client::sync::{SyncProgress, SyncReport, SyncSettings, sync};
 use neptune_runner::config::Config;
 use neptune_wire::{JobId, JobUid};
 use serde::Serialize;
@@ -20,7 +21,8 @@ use crate::target;
 pub(crate) struct SyncArgs {
     /// Only this job, by its uid: the name of its folder
     uid: Option<JobUid>,
-    /// Where jobs wait [default: NEPTUNE_SPOOL_DIR, else ~/.local/state/neptune/spool]
+    /// Where jobs wait [default: NEPTUNE_SPOOL_DIR, else ~/.local/state/neptune/spool; and $TMPDIR/neptune-spool-<uid>,
+    /// which is used where that cannot be written]
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
 }
@@ -34,40 +36,42 @@ struct Report {
 
 pub(crate) fn run(args: &SyncArgs, global: &Global, out: &mut Output) -> Result<(), CliError> {
     let config = Config::read_global(std::env::home_dir().as_deref()).map_err(CliError::usage)?;
-    let root = args.spool.clone().unwrap_or_else(spool_root);
-    let settings = SyncSettings {
-        root: root.clone(),
-        only: args.uid,
-        access: target::access(global, &config)?,
-        notices: Notices::to(|notice| say(notice)),
+    let access = target::access(global, &config)?;
+    let roots = match &args.spool {
+        Some(root) => vec![root.clone()],
+        None => [spool_root()].into_iter().chain(last_root()).collect(),
     };
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{msg:.bold} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
     bar.set_style(style.expect("the template is valid"));
-    let report = sync(&settings, &mut |progress| match progress {
-        SyncProgress::Begun { name, bytes, .. } => {
-            bar.set_length(bytes);
-            bar.set_position(0);
-            bar.set_message(plain(&name));
+    let (mut report, mut unread) = (SyncReport::default(), None);
+    for root in &roots {
+        let settings = SyncSettings {
+            root: root.clone(),
+            only: args.uid,
+            access: access.clone(),
+            notices: Notices::to(|notice| say(notice)),
+        };
+        match sync(&settings, &mut |progress| show(&bar, progress)) {
+            Ok(more) => {
+                report.done.extend(more.done);
+                report.in_use.extend(more.in_use);
+                report.failed.extend(more.failed);
+            }
+            // What waits in the other place is not lost by that.
+            Err(error) => unread = Some(CliError::file(root, &error)),
         }
-        SyncProgress::Sent { bytes, .. } => bar.set_position(bytes),
-        SyncProgress::Registered { id, .. } => bar.set_message(id.to_string()),
-        _ => {}
-    });
+    }
     bar.finish_and_clear();
-    let report = match report {
-        Ok(report) => report,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Default::default(),
-        Err(error) => return Err(CliError::file(&root, &error)),
-    };
     for folder in &report.in_use {
         say(format_args!("{}: its program still runs and sends by itself", folder.display()));
     }
     for (folder, error) in &report.failed {
         say(format_args!("{}: {error}", folder.display()));
     }
-    if report.done.is_empty() && report.failed.is_empty() && report.in_use.is_empty() {
-        say(format_args!("nothing waits in {}", root.display()));
+    let places = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(" or ");
+    if report.done.is_empty() && report.failed.is_empty() && report.in_use.is_empty() && unread.is_none() {
+        say(format_args!("nothing waits in {places}"));
     }
     let failed = report.failed.len();
     if out.json {
@@ -76,8 +80,33 @@ pub(crate) fn run(args: &SyncArgs, global: &Global, out: &mut Output) -> Result<
     } else {
         report.done.iter().try_for_each(|id| out.line(&id.to_string()))?;
     }
-    match failed {
-        0 => Ok(()),
-        count => Err(CliError::refused(format!("{count} jobs still wait in {}", root.display()))),
+    match (failed, unread) {
+        (0, None) => Ok(()),
+        (0, Some(error)) => Err(error),
+        (count, unread) => {
+            unread.iter().for_each(say);
+            Err(CliError::refused(format!("{count} jobs still wait in {places}")))
+        }
     }
+}
+
+fn show(bar: &ProgressBar, progress: SyncProgress) {
+    match progress {
+        SyncProgress::Begun { name, bytes, .. } => {
+            bar.set_length(bytes);
+            bar.set_position(0);
+            bar.set_message(plain(&name));
+        }
+        SyncProgress::Sent { bytes, .. } => bar.set_position(bytes),
+        SyncProgress::Registered { id, .. } => bar.set_message(id.to_string()),
+        _ => {}
+    }
+}
+
+/// Where the Python module puts a job that the spool root does not take; nothing when there is no such folder of this user's.
+fn last_root() -> Option<PathBuf> {
+    let user = nix::unistd::geteuid();
+    let root = std::env::temp_dir().join(format!("neptune-spool-{user}"));
+    let found = root.symlink_metadata().ok()?;
+    (found.is_dir() && found.uid() == user.as_raw()).then_some(root)
 }

@@ -444,6 +444,31 @@ fn ctrl_c_after_the_end_leaves_the_rest_to_sync() {
 }
 
 #[test]
+fn sync_looks_where_jobs_go_when_the_spool_cannot_be_written() {
+    let place = Place::new(&[("main.py", "")]);
+    let temporary = place.folder.path().join("tmp");
+    let last = temporary.join(format!("neptune-spool-{}", nix::unistd::geteuid()));
+    fs::create_dir_all(&last).unwrap();
+    let run = |arguments: &[&str], spool: &Path| {
+        let mut command = place.command(arguments);
+        command.env("NEPTUNE_SPOOL_DIR", spool).env("TMPDIR", &temporary).output().unwrap()
+    };
+    assert_eq!(run(&["run", "--offline"], &last).status.code(), Some(0));
+    let job = fs::read_dir(&last).unwrap().next().unwrap().unwrap();
+    fs::write(place.folder.path().join("file"), "").unwrap();
+    // Neither a spool that is not there nor one that cannot be read keeps it from being found.
+    for spool in ["nothing", "file"] {
+        let output = run(&["sync"], &place.folder.path().join(spool));
+        let talk = stderr(&output);
+        assert!(talk.contains(&format!("{}: ", job.path().display())), "{talk}");
+        assert!(talk.contains("1 jobs still wait in"), "{talk}");
+        assert_eq!(output.status.code(), Some(1), "{talk}");
+    }
+    let output = run(&["sync", "--spool", "elsewhere"], &last);
+    assert!(stderr(&output).contains("nothing waits in elsewhere\n"), "{}", stderr(&output));
+}
+
+#[test]
 fn nohup_is_respected() {
     let place = Place::new(&[("main.py", WAITS)]);
     let mut command = Command::new("nohup");

@@ -16,6 +16,7 @@ fn command(home: &std::path::Path, arguments: &[&str]) -> Command {
         .env("HOME", home)
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("XDG_STATE_HOME")
+        .env("TMPDIR", home)
         .env("NEPTUNE_URL", "http://127.0.0.1:9")
         .stdin(Stdio::null());
     command

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::fs::DirBuilder;
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +18,7 @@ use neptune_client::writer::{self, Writer, WriterSettings};
 use neptune_client::{new_claim_id, new_job_uid};
 use neptune_wire::job::{Exit, ExitKind};
 use neptune_wire::{AttemptNumber, CreateJob, JobRef, Number, Param, ParamName, ParamValue, ProjectKey};
+use nix::unistd::geteuid;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
@@ -126,12 +129,10 @@ impl Membership {
         let file = new_job_file(start);
         let uid = file.create.uid.expect("new_job_file makes one");
         let (folder, path) = make_folder(&file);
-        match &folder {
-            Some(_) => {
-                say(format_args!(
-                    "offline: {why}; data waits in {}, `neptune sync` uploads it",
-                    path.display()
-                ));
+        let (folder, upload) = folder.unzip();
+        match upload {
+            Some(upload) => {
+                say(format_args!("offline: {why}; data waits in {}, `{upload}` uploads it", path.display()));
             }
             None => say(format_args!("offline: {why}; no folder can be written, what is sent is lost")),
         }
@@ -249,20 +250,47 @@ fn project() -> (ProjectKey, String) {
     }
 }
 
-/// The job's folder under the spool root, or, where that cannot be written, under the folder for temporary files.
-fn make_folder(file: &JobFile) -> (Option<JobFolder>, PathBuf) {
-    let roots = [environment::spool_root(), std::env::temp_dir().join("neptune-spool")];
-    for root in &roots {
-        match JobFolder::create(root, file.clone()) {
-            Ok(folder) => {
-                let path = folder.path().to_owned();
-                return (Some(folder), path);
-            }
-            Err(error) => say(format_args!("{} cannot be written: {error}", root.display())),
-        }
+/// The job's folder under the spool root, or, where that cannot be written, under the folder for temporary files; with the
+/// command that uploads it.
+fn make_folder(file: &JobFile) -> (Option<(JobFolder, String)>, PathBuf) {
+    let root = environment::spool_root();
+    let first = match JobFolder::create(&root, file.clone()) {
+        Ok(folder) => return with_path(folder, "neptune sync".into()),
+        Err(error) => error,
+    };
+    say(format_args!("{} cannot be written: {first}", root.display()));
+    let last = last_root();
+    match own_folder(&last).and_then(|()| JobFolder::create(&last, file.clone())) {
+        // Found without `--spool` as well, but not where TMPDIR is another.
+        Ok(folder) => return with_path(folder, format!("neptune sync --spool {}", last.display())),
+        Err(error) => say(format_args!("{} cannot be written: {error}", last.display())),
     }
     let uid = file.create.uid.map(|uid| uid.to_string()).unwrap_or_default();
-    (None, roots[0].join(uid))
+    (None, root.join(uid))
+}
+
+fn with_path(folder: JobFolder, upload: String) -> (Option<(JobFolder, String)>, PathBuf) {
+    let path = folder.path().to_owned();
+    (Some((folder, upload)), path)
+}
+
+/// Where jobs wait when the spool root cannot be written; `neptune sync` looks there too.
+fn last_root() -> PathBuf {
+    std::env::temp_dir().join(format!("neptune-spool-{}", geteuid()))
+}
+
+/// Makes a folder in a place where others may write, or takes the one that is there if nobody else can have made it.
+fn own_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let found = std::fs::symlink_metadata(path)?;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        let text = "it is there, and not this user's alone";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(())
 }
 
 /// A value of any type as a param: the four types as they are, everything else as its text.

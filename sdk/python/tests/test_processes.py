@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -361,9 +362,28 @@ def test_a_spool_that_cannot_be_written_is_replaced(program: Any) -> None:
     bad = str(program.folder / "file" / "spool")
     ended = program(START + "a.send(0, 0)\n", NEPTUNE_SPOOL_DIR=bad, TMPDIR=str(program.folder))
     assert f"{bad} cannot be written" in ended.err
-    (job,) = (program.folder / "neptune-spool").iterdir()
+    last = program.folder / f"neptune-spool-{os.geteuid()}"
+    (job,) = last.iterdir()
     assert str(job) in ended.err
+    assert f"`neptune sync --spool {last}`" in ended.err
+    assert stat.S_IMODE(last.stat().st_mode) == 0o700
     assert read_job(job).points["a"] == numbers(1)
+
+
+@pytest.mark.parametrize("trap", ["open", "link"])
+def test_a_folder_that_others_may_have_made_is_not_used(program: Any, trap: str) -> None:
+    (program.folder / "file").write_text("")
+    last = program.folder / f"neptune-spool-{os.geteuid()}"
+    if trap == "open":
+        last.mkdir()
+        last.chmod(0o777)
+    else:
+        (program.folder / "elsewhere").mkdir(0o700)
+        last.symlink_to(program.folder / "elsewhere")
+    bad = str(program.folder / "file" / "spool")
+    ended = program(START + "a.send(0, 0)\n", NEPTUNE_SPOOL_DIR=bad, TMPDIR=str(program.folder))
+    assert "not this user's alone" in ended.err
+    assert list(last.iterdir()) == []
 
 
 def test_without_any_disk_the_program_still_runs(program: Any) -> None:
