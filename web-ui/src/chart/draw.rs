@@ -88,7 +88,7 @@ pub fn draw(spans: &[&Span], zoom: Option<Range>) -> Drawing {
     let all = || buckets.iter().map(Vec::as_slice);
     let x_range = zoom.or_else(|| scale::x_range(all()));
     let y_range = x_range.and_then(|x| scale::y_range(all(), x));
-    let y = y_range.unwrap_or(Range { min: -1.0, max: 1.0 });
+    let y = y_range.unwrap_or(scale::UNIT);
     let corners: Vec<Vec<Corner>> = buckets.iter().map(|buckets| corners(buckets, y)).collect();
     let x = common_x(&corners);
     let series = corners.iter().map(|corners| spread(corners, &x)).collect();
@@ -226,9 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_never_finite_is_marked_between_axes_all_the_same() {
+        let points = span(&[(1.0, f64::NAN), (2.0, f64::INFINITY), (3.0, f64::NEG_INFINITY), (9.0, 5.0)]);
+        let unseen = Range { min: 0.0, max: 4.0 };
+        for (drawing, x) in [
+            (draw(&[&span(&[(1.0, f64::NAN), (2.0, f64::NAN)])], None), Range { min: 1.0, max: 2.0 }),
+            (draw(&[&points], Some(unseen)), unseen),
+        ] {
+            assert_eq!((drawing.x_range, drawing.y_range), (Some(x), Some(Range { min: 0.0, max: 1.0 })));
+            assert_eq!(drawing.marks.nan[0], 1.0);
+        }
+    }
+
+    #[test]
     fn nothing_is_drawn_of_nothing() {
         let drawing = draw(&[&Span::default()], None);
         assert_eq!((drawing.x_range, drawing.y_range), (None, None));
+        let zoomed = draw(&[&span(&[(1.0, 1.0)])], Some(Range { min: 4.0, max: 5.0 }));
+        assert_eq!(zoomed.y_range, None);
         let off_axis = span(&[(f64::INFINITY, 1.0)]);
         assert_eq!(draw(&[&off_axis], None).x_range, None);
         assert_eq!(Seen::of([&off_axis]).off_axis, 1);

@@ -5,6 +5,9 @@ use super::span::Bucket;
 /// Air above and below, as a part of the range.
 const AIR: f64 = 0.06;
 
+/// Of an axis that has places to mark and no value to reach for.
+pub const UNIT: Range = Range { min: 0.0, max: 1.0 };
+
 /// The ends of an axis; finite, and `min < max`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
@@ -21,11 +24,13 @@ pub fn x_range<'a>(spans: impl IntoIterator<Item = &'a [Bucket]>) -> Option<Rang
     Some(if min < max { Range { min, max } } else { around(min, 0.5) })
 }
 
-/// The y of the buckets that lie in a range of x.
+/// The y of the buckets that lie in a range of x; [`UNIT`] when there are some and none has a finite value.
 pub fn y_range<'a>(spans: impl IntoIterator<Item = &'a [Bucket]>, x: Range) -> Option<Range> {
     let seen = spans.into_iter().flatten().filter(|bucket| bucket.x_last >= x.min && bucket.x_first <= x.max);
+    let mut seen = seen.peekable();
+    seen.peek()?;
     let values = seen.flat_map(|bucket| [bucket.first, bucket.last, bucket.min, bucket.max]);
-    let Range { min, max } = range_of(values)?;
+    let Some(Range { min, max }) = range_of(values) else { return Some(UNIT) };
     let air = (max - min) * AIR;
     if !air.is_finite() {
         // The range itself is larger than the largest number.
@@ -79,7 +84,8 @@ mod tests {
     #[test]
     fn what_is_not_finite_does_not_count() {
         let odd = [(0.0, f64::NAN), (1.0, f64::INFINITY), (2.0, f64::NEG_INFINITY)];
-        assert_eq!(y(&odd), None);
+        assert_eq!(y(&odd), Some(UNIT));
+        assert_eq!(y(&[]), None);
         assert_eq!(y(&[odd.as_slice(), &[(3.0, 5.0)]].concat()), Some(Range { min: 4.5, max: 5.5 }));
         assert!(
             y(&[(0.0, f64::MIN), (1.0, f64::MAX)]).is_some_and(|range| (range.max - range.min).is_finite())
