@@ -122,8 +122,9 @@ fn Shown() -> Html {
     let place = use_place();
     match place.route.clone() {
         Route::Jobs => html! { <JobsPage {place} /> },
-        Route::Job { id } => html! { <JobPage {place} {id} tab={Tab::Charts} /> },
-        Route::JobTab { id, tab } => html! { <JobPage {place} {id} {tab} /> },
+        // A page of its own for each job: an answer that comes late is never shown at another job's address.
+        Route::Job { id } => html! { <JobPage key={id.clone()} {place} id={id.clone()} tab={Tab::Charts} /> },
+        Route::JobTab { id, tab } => html! { <JobPage key={id.clone()} {place} id={id.clone()} {tab} /> },
         Route::NotFound => html! {
             <main class="page">
                 <Notice title="There is no such page" text="The address leads nowhere. The list of jobs is at the top left." />

@@ -113,14 +113,6 @@ impl Component for JobPage {
         page
     }
 
-    fn changed(&mut self, ctx: &Context<Self>, old: &Props) -> bool {
-        if old.id != ctx.props().id {
-            (self.loaded, self.fault, self.abort_fault) = (None, None, None);
-            self.begin(ctx);
-        }
-        true
-    }
-
     fn update(&mut self, ctx: &Context<Self>, msg: Msg) -> bool {
         match msg {
             Msg::Live(event) => return self.heard(ctx, event),
