@@ -181,6 +181,30 @@ fn mistakes_are_named_before_anything_is_registered() {
 }
 
 #[test]
+fn what_no_server_takes_is_refused_offline_too() {
+    let job = [("main.py", "")];
+    refused(
+        &job,
+        &["run", "--offline", "--property", &format!("notes:{}", "x".repeat(16385))],
+        expect![[r#"
+            neptune: properties.notes: 16385 bytes long, at most 16384 are taken
+        "#]],
+    );
+    let long = format!("notes:{}", "x".repeat(100_000));
+    let parameters = (0..6).map(|n| format!("{n}{long}")).collect::<Vec<_>>();
+    let mut arguments = vec!["run", "--offline"];
+    for parameter in &parameters {
+        arguments.extend(["-p", parameter]);
+    }
+    let place = Place::new(&job);
+    let output = place.run(&arguments);
+    let talk = stderr(&output);
+    assert!(talk.contains("at most 524288 are taken; the largest is parameter "), "{talk}");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!place.spool().exists());
+}
+
+#[test]
 fn wrong_flags_are_refused_with_status_2() {
     let place = Place::new(&[("main.py", "")]);
     for arguments in [

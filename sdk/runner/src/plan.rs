@@ -1,9 +1,13 @@
 //! A job before it exists: everything that can be wrong with it is found here, and nothing has been registered yet.
 
+mod limits;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use neptune_client::writer::LogStream;
 use neptune_wire::job::Param;
+use neptune_wire::name::NAME_BYTES;
 use neptune_wire::{CreateJob, ProjectKey};
 
 use crate::config::{Config, LogChannel};
@@ -50,6 +54,7 @@ pub struct Plan {
     pub notes: Vec<String>,
     name: String,
     params: Vec<Param>,
+    environment: BTreeMap<String, String>,
     config: Config,
 }
 
@@ -73,20 +78,15 @@ pub enum PlanError {
         /// What to change.
         why: &'static str,
     },
-    /// A text that the server would refuse.
+    /// More than the server would take.
     #[error("{key}: {text}")]
     TooLong {
         /// Which setting.
-        key: &'static str,
+        key: String,
         /// Its limit.
         text: String,
     },
 }
-
-/// Longest name of a job or project, in bytes.
-const NAME_BYTES: usize = 256;
-/// Longest description, in bytes.
-const DESCRIPTION_BYTES: usize = 16 * 1024;
 
 impl Plan {
     /// Checks everything and hashes the source tree.
@@ -97,11 +97,15 @@ impl Plan {
     pub fn make(settings: PlanSettings) -> Result<Plan, PlanError> {
         let PlanSettings { config, given, surroundings, .. } = settings;
         let folder = surroundings.folder.clone();
-        check_lengths(&config)?;
+        limits::check_config(&config)?;
+        let name = config.name.clone().unwrap_or_else(|| name_of(&folder));
+        limits::check_text("name", Some(&name), NAME_BYTES)?;
         let (main, before) = main_and_arguments(settings.main, &config);
         let resolved = params::resolve(config.parameters.as_ref(), &given)?;
         let arguments = before.into_iter().chain(resolved.arguments).collect();
         let program = Program::find(main.as_deref(), arguments, &surroundings)?;
+        let environment = program::read_facts(&program, &folder);
+        limits::check_spec(&resolved.params, &program.command_line(), &environment)?;
         let storage = config.storage.as_ref().map(|storage| folder.join(storage));
         let rules = Rules {
             exclude: config.exclude.clone(),
@@ -130,10 +134,11 @@ impl Plan {
         ];
         Ok(Plan {
             project: ProjectName::of(&config),
-            name: config.name.clone().unwrap_or_else(|| name_of(&folder)),
+            name,
             streams: streams.into_iter().flatten().collect(),
             log_channels: config.log_channels.clone(),
             params: resolved.params,
+            environment,
             program,
             folder,
             storage,
@@ -155,7 +160,7 @@ impl Plan {
             properties: self.config.properties.clone(),
             snapshot: None,
             command: self.program.command_line(),
-            environment: program::read_facts(&self.program, &self.folder),
+            environment: self.environment.clone(),
             metric: self.config.metric.clone(),
             created_micros: None,
         }
@@ -184,19 +189,6 @@ fn only(config: &Config, program: &Program) -> Vec<PathBuf> {
         true => Vec::new(),
         false => std::iter::once(program.main.clone()).chain(config.paths.iter().cloned()).collect(),
     }
-}
-
-fn check_lengths(config: &Config) -> Result<(), PlanError> {
-    let check = |key, text: &Option<String>, limit: usize| match text {
-        Some(text) if text.len() > limit => Err(PlanError::TooLong {
-            key,
-            text: format!("{} bytes long, at most {limit} are taken", text.len()),
-        }),
-        _ => Ok(()),
-    };
-    check("name", &config.name, NAME_BYTES)?;
-    check("project", &config.project, NAME_BYTES)?;
-    check("description", &config.description, DESCRIPTION_BYTES)
 }
 
 /// A job without a name is called like its folder.
