@@ -12,7 +12,7 @@ use neptune_client::folder::JobFile;
 use neptune_client::writer::Writer;
 use neptune_wire::chart::Series;
 use neptune_wire::job::{Direction, PatchJob};
-use neptune_wire::name::ChartName;
+use neptune_wire::name::{ChartName, NAME_BYTES};
 use neptune_wire::{ChannelName, CreateChart, Line, Number, ParamValue, Tag};
 use pyo3::IntoPyObjectExt as _;
 use pyo3::prelude::*;
@@ -21,7 +21,7 @@ use crate::error::InvalidValueError;
 use crate::membership::{Membership, Offline, OfflineStart};
 use crate::offline_log::OfflineLog;
 
-/// Longest property key and value that are worth sending, in bytes.
+/// Longest text of a property that a server takes, in bytes.
 const PROPERTY_BYTES: usize = 16 * 1024;
 
 /// The job this process belongs to.
@@ -140,12 +140,11 @@ impl JobInternal {
     /// Sets a property, or removes it with `None`.
     #[pyo3(signature = (key, value))]
     fn set_property(&self, key: String, value: Option<String>) -> PyResult<()> {
-        for (what, text) in [("key", Some(&key)), ("value", value.as_ref())] {
-            if text.is_some_and(|text| text.len() > PROPERTY_BYTES) {
-                return Err(invalid(format_args!(
-                    "property: the {what} is over {PROPERTY_BYTES} bytes long"
-                )));
-            }
+        if key.is_empty() || key.len() > NAME_BYTES {
+            return Err(invalid(format_args!("property: the key must be 1 to {NAME_BYTES} bytes long")));
+        }
+        if value.as_ref().is_some_and(|text| text.len() > PROPERTY_BYTES) {
+            return Err(invalid(format_args!("property: the value is over {PROPERTY_BYTES} bytes long")));
         }
         self.writer.patch_job(PatchJob { properties: [(key, value)].into(), ..PatchJob::default() });
         Ok(())

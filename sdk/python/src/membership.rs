@@ -17,6 +17,7 @@ use neptune_client::folder::{JobFile, JobFolder};
 use neptune_client::writer::{self, Writer, WriterSettings};
 use neptune_client::{new_claim_id, new_job_uid};
 use neptune_wire::job::{Exit, ExitKind};
+use neptune_wire::name::NAME_BYTES;
 use neptune_wire::{AttemptNumber, CreateJob, JobRef, Number, Param, ParamName, ParamValue, ProjectKey};
 use nix::unistd::geteuid;
 use pyo3::prelude::*;
@@ -34,6 +35,13 @@ const PROJECT: &str = "NEPTUNE_PROJECT";
 const DEFAULT_PROJECT: (&str, &str) = ("SANDBOX", "Sandbox");
 /// Server of a job that works offline, unless the environment says otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
+
+/// Params, command and environment of a job that a server takes; without what the metric and the snapshot may take.
+const SPEC_BYTES: usize = (512 << 10) - 1024;
+/// The command line is for people; its start tells them what ran.
+const COMMAND_BYTES: usize = 64 << 10;
+/// What a text or a number and its surroundings take at most on the server's disk, beside a text's own bytes.
+const ITEM_BYTES: usize = 16;
 
 /// The signal of Ctrl-C, by which Python ends itself after it.
 const SIGINT: i32 = 2;
@@ -172,10 +180,23 @@ impl Offline {
         let mut folder = owner.folder();
         let mut all = folder.file().create.params.clone();
         for (name, value) in params {
-            let Ok(name) = ParamName::new(name) else { continue };
+            let name = match ParamName::new(name) {
+                Ok(name) => name,
+                Err(error) => {
+                    say(format_args!("{error}; it is not kept"));
+                    continue;
+                }
+            };
             all.retain(|param| param.name != name);
             let value = param_from_object(value);
             all.push(Param { name, value, description: String::new(), required: false, default: None });
+            // What the server refuses would keep the whole job here for ever.
+            if spec_bytes(&folder.file().create, &all) > SPEC_BYTES
+                && let Some(param) = all.pop()
+            {
+                let why = "the parameters of a job take 512 KiB together at most";
+                say(format_args!("parameter {:?} is too long and not kept: {why}", param.name.as_str()));
+            }
         }
         if let Err(error) = folder.record_params(all) {
             say(format_args!("the params are not kept: {error}"));
@@ -209,6 +230,39 @@ fn read_job_file(path: &Path) -> io::Result<JobFile> {
     Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }
 
+/// The start of a text, whole characters of it.
+fn cut(mut text: String, bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes));
+    text
+}
+
+/// How much of a job never changes, in bytes as the server counts them, or a few more.
+fn spec_bytes(create: &CreateJob, params: &[Param]) -> usize {
+    let text = |text: &str| text.len() + ITEM_BYTES;
+    let value = |param: &Param| match &param.value {
+        ParamValue::String(value) => text(value),
+        _ => ITEM_BYTES,
+    };
+    let params = params.iter().map(|param| text(param.name.as_str()) + value(param));
+    let command = create.command.iter().map(|argument| text(argument));
+    let environment = create.environment.iter().map(|(key, fact)| text(key) + text(fact));
+    params.chain(command).chain(environment).sum()
+}
+
+/// As much of a command line as is kept.
+fn cut_command(command: Vec<String>) -> Vec<String> {
+    let (mut bytes, all) = (0, command.len());
+    let fits = |argument: &String| {
+        bytes += argument.len() + ITEM_BYTES;
+        bytes <= COMMAND_BYTES
+    };
+    let kept: Vec<String> = command.into_iter().take_while(fits).collect();
+    if kept.len() < all {
+        say(format_args!("of the command line {} of {all} arguments are kept: it is too long", kept.len()));
+    }
+    kept
+}
+
 fn new_job_file(start: OfflineStart) -> JobFile {
     let (project, project_name) = project();
     JobFile {
@@ -216,13 +270,13 @@ fn new_job_file(start: OfflineStart) -> JobFile {
         create: CreateJob {
             uid: Some(new_job_uid()),
             project,
-            name: start.name,
+            name: cut(start.name, NAME_BYTES),
             description: String::new(),
             params: vec![],
             tags: vec![],
             properties: BTreeMap::new(),
             snapshot: None,
-            command: start.command,
+            command: cut_command(start.command),
             environment: start.environment,
             metric: None,
             created_micros: Some(writer::now()),

@@ -158,6 +158,23 @@ ctx.create_chart(sys.argv[1], {sys.argv[1]: sys.argv[1]})
     assert dict(read_job(Path(os.fsdecode(folder.path))).points) == {"\\udcff": [(1.0, 0.5), (2.0, 1.5)]}
 
 
+def test_what_no_server_takes_is_left_out_and_said(program: Any) -> None:
+    ended = program(
+        """
+from deepsense import neptune
+ctx = neptune.Context(offline_parameters={"long": "x" * 600_000, " ": 1, "half": "y" * 300_000})
+neptune.Context(offline_parameters={"other half": "z" * 300_000, "lr": 0.1})
+assert len(ctx.params.long) == 600_000
+""",
+        *["a" * 100_000] * 3,
+    )
+    job = json.loads((only_job(program.folder) / "job.json").read_text())["create"]
+    assert [param["name"] for param in job["params"]] == ["half", "lr"]
+    assert len(job["command"]) == 2
+    for what in ('"long" is too long', '" ": must be', '"other half" is too long', "2 of 5 arguments"):
+        assert what in ended.err, ended.err
+
+
 def test_a_python_inside_another_program_has_no_interpreter(program: Any) -> None:
     program("import sys\nsys.executable = None\ndel sys.orig_argv\n" + START)
     job = json.loads((only_job(program.folder) / "job.json").read_text())["create"]

@@ -100,3 +100,10 @@ def test_assigning_a_dict_replaces_all(ctx: neptune.Context) -> None:
     ctx.properties["old"] = "1"
     ctx.properties = {"new": 2}
     assert ctx.properties == {"new": "2"}
+
+
+@pytest.mark.parametrize(("key", "value"), [("", "1"), ("k" * 257, "1"), ("k", "v" * 16_385)])
+def test_a_property_that_no_server_takes_says_the_rule(ctx: neptune.Context, key: str, value: str) -> None:
+    with pytest.raises(neptune.InvalidValueError, match="property: the (key|value)"):
+        ctx.properties[key] = value
+    assert ctx.properties == {}
