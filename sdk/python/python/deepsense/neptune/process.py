@@ -19,7 +19,8 @@ from deepsense.neptune.params import ContextParams, OfflineContextParams, progra
 from deepsense.neptune.text import plain
 
 EXIT_SECONDS = 10.0
-"""How long the program's end waits for the server at most; what it has not taken then waits on disk."""
+"""How long the program's end waits for the server at most; what it has not taken then is written to disk, for
+which the native core takes another 3.5 seconds at most."""
 
 OFFLINE_JOB = "NEPTUNE_OFFLINE_JOB"
 """Tells child processes the folder of the job that works offline, so that they belong to it too."""
