@@ -39,8 +39,8 @@ Job file (--config, else neptune.yaml, neptune.yml, .neptune.yaml or .neptune.ym
 A project named by its name is created on first use, its key made of the name's first eight letters and digits.
 Without a project a job goes to SANDBOX. Python is NEPTUNE_PYTHON, else the active environment, else the one
 `neptune` is installed in, else python3. Standard input reaches the program from a pipe or a file; on a terminal it
-is empty, and the program has no terminal to ask for a password. Ctrl-C lets the program end, and kills it after ten seconds or when pressed again; once the
-program has ended, Ctrl-C leaves what is not sent yet to `neptune sync`.";
+is empty, and the program has no terminal to ask for a password. Ctrl-C lets the program end, and kills it after
+ten seconds or when pressed again; once it has ended, Ctrl-C leaves what is not sent yet to `neptune sync`.";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use neptune_client::Notices;
-use neptune_client::environment::spool_root;
+use neptune_client::environment::{last_spool_root, spool_root};
 use neptune_client::sync::{SyncProgress, SyncReport, SyncSettings, sync};
 use neptune_runner::config::Config;
 use neptune_wire::{JobId, JobUid};
@@ -39,7 +39,11 @@ pub(crate) fn run(args: &SyncArgs, global: &Global, out: &mut Output) -> Result<
     let access = target::access(global, &config)?;
     let roots = match &args.spool {
         Some(root) => vec![root.clone()],
-        None => [spool_root()].into_iter().chain(last_root()).collect(),
+        None => {
+            let root = spool_root();
+            let last = last_root().filter(|last| *last != root);
+            [root].into_iter().chain(last).collect()
+        }
     };
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{msg:.bold} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}");
@@ -105,8 +109,7 @@ fn show(bar: &ProgressBar, progress: SyncProgress) {
 
 /// Where the Python module puts a job that the spool root does not take; nothing when there is no such folder of this user's.
 fn last_root() -> Option<PathBuf> {
-    let user = nix::unistd::geteuid();
-    let root = std::env::temp_dir().join(format!("neptune-spool-{user}"));
+    let root = last_spool_root();
     let found = root.symlink_metadata().ok()?;
-    (found.is_dir() && found.uid() == user.as_raw()).then_some(root)
+    (found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw()).then_some(root)
 }

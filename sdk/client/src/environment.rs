@@ -133,7 +133,8 @@ impl Environment {
     }
 }
 
-/// Where job folders wait unless told otherwise: [`SPOOL_DIR`], else `${XDG_STATE_HOME:-~/.local/state}/neptune/spool`.
+/// Where job folders wait unless told otherwise: [`SPOOL_DIR`], else `${XDG_STATE_HOME:-~/.local/state}/neptune/spool`, and
+/// [`last_spool_root`] for a user without a home.
 ///
 /// Inside a program that a runner started the variable names that job's own folder; a runner inside a runner asks for
 /// [`spool_root_from`] with its own lookup.
@@ -152,7 +153,13 @@ pub fn spool_root_from(find: impl Fn(&str) -> Option<OsString>) -> PathBuf {
         };
     }
     let state = path("XDG_STATE_HOME").or_else(|| path("HOME").map(|home| home.join(".local/state")));
-    state.unwrap_or_else(std::env::temp_dir).join("neptune/spool")
+    state.map_or_else(last_spool_root, |state| state.join("neptune/spool"))
+}
+
+/// Where job folders wait that [`spool_root`] does not take: `neptune-spool-<uid>` in the folder for temporary files, as
+/// all users of a machine share that.
+pub fn last_spool_root() -> PathBuf {
+    std::env::temp_dir().join(format!("neptune-spool-{}", nix::unistd::geteuid()))
 }
 
 #[cfg(test)]
@@ -211,6 +218,7 @@ mod tests {
         assert_eq!(root(&[("HOME", "/h")]), PathBuf::from("/h/.local/state/neptune/spool"));
         assert_eq!(root(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]), PathBuf::from("/s/neptune/spool"));
         assert_eq!(root(&[(SPOOL_DIR, "/p")]), PathBuf::from("/p"));
+        assert_eq!(root(&[]), last_spool_root());
         assert_eq!(root(&[(SPOOL_DIR, "/p/job"), (ONLINE_CONTEXT, "yes")]), PathBuf::from("/p"));
     }
 }

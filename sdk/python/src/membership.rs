@@ -313,7 +313,7 @@ fn make_folder(file: &JobFile) -> (Option<(JobFolder, String)>, PathBuf) {
         Err(error) => error,
     };
     say(format_args!("{} cannot be written: {first}", root.display()));
-    let last = last_root();
+    let last = environment::last_spool_root();
     match own_folder(&last).and_then(|()| JobFolder::create(&last, file.clone())) {
         // Found without `--spool` as well, but not where TMPDIR is another.
         Ok(folder) => return with_path(folder, format!("neptune sync --spool {}", last.display())),
@@ -326,11 +326,6 @@ fn make_folder(file: &JobFile) -> (Option<(JobFolder, String)>, PathBuf) {
 fn with_path(folder: JobFolder, upload: String) -> (Option<(JobFolder, String)>, PathBuf) {
     let path = folder.path().to_owned();
     (Some((folder, upload)), path)
-}
-
-/// Where jobs wait when the spool root cannot be written; `neptune sync` looks there too.
-fn last_root() -> PathBuf {
-    std::env::temp_dir().join(format!("neptune-spool-{}", geteuid()))
 }
 
 /// Makes a folder in a place where others may write, or takes the one that is there if nobody else can have made it.

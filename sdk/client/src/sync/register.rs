@@ -8,14 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use neptune_wire::job::{ClaimJob, Exit, ExitKind, History};
 use neptune_wire::problem::Code;
-use neptune_wire::{CreateProject, Micros, ProjectKey};
+use neptune_wire::{CreateProject, Micros};
 
 use super::{SyncError, SyncSettings};
 use crate::folder::{JobFolder, Registered};
-use crate::rest::{BlobSource, Rest, RestError};
-
-/// How many keys are tried for a name whose key belongs to other projects.
-const TRIES: u32 = 50;
+use crate::rest::{BlobSource, Rest};
 
 /// Registers the job unless it is registered; answers its id, attempt and token.
 pub(super) async fn register(
@@ -57,43 +54,6 @@ async fn ensure_project(rest: &Rest, folder: &mut JobFolder) -> Result<(), SyncE
             Ok(())
         }
         other => Ok(other.map(drop)?),
-    }
-}
-
-impl Rest {
-    /// Finds the first project of this name; a new one gets this key, with a number where other projects have it.
-    ///
-    /// # Errors
-    ///
-    /// [`RestError`]
-    pub async fn find_or_create_project_by_name(
-        &self,
-        wanted: CreateProject,
-    ) -> Result<ProjectKey, RestError> {
-        let projects = self.list_projects().await?;
-        if let Some(project) = projects.into_iter().find(|project| project.name == wanted.name) {
-            return Ok(project.key);
-        }
-        let mut number = 1;
-        loop {
-            let key = numbered(&wanted.key, number);
-            match self.create_project(&CreateProject { key, name: wanted.name.clone() }).await {
-                Ok(project) => return Ok(project.key),
-                Err(error) if error.code() == Some(Code::Taken) && number < TRIES => number += 1,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-fn numbered(key: &ProjectKey, number: u32) -> ProjectKey {
-    match number {
-        1 => key.clone(),
-        _ => {
-            let digits = number.to_string();
-            let start: String = key.as_str().chars().take(16 - digits.len()).collect();
-            ProjectKey::new(&format!("{start}{digits}")).expect("a key with digits behind it is a key")
-        }
     }
 }
 
@@ -240,12 +200,5 @@ mod tests {
         assert_eq!(landed(&url, &letters), "HANDWRIT");
         assert_eq!(landed(&serve(&[]), &letters), "HANDWRIT");
         assert_eq!(landed("http://127.0.0.1:9", &serde_json::json!({})), "HANDWRIT");
-    }
-
-    #[test]
-    fn a_number_behind_a_key_leaves_it_a_key() {
-        let key = ProjectKey::new("ABCDEFGHIJKLMNOP").unwrap();
-        assert_eq!(numbered(&key, 1).as_str(), "ABCDEFGHIJKLMNOP");
-        assert_eq!(numbered(&key, 12).as_str(), "ABCDEFGHIJKLMN12");
     }
 }
