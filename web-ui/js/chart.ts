@@ -173,8 +173,6 @@ export class Plot {
       border: { show: false },
       gap: 6,
       size: horizontal ? 24 : (_plot, labels) => Math.max(36, ...(labels ?? []).map((label) => 16 + 6.3 * label.length)),
-      // Never left blank for want of a step that fits: the marks are ours, whatever the range.
-      incrs: (_plot, _axis, min, max) => [max - min],
       splits: (plot) => marks(plot)[0],
       values: (plot) => marks(plot)[1],
     };

@@ -23,6 +23,8 @@ use crate::step;
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// A graceful stop finishes running requests and flushes; then it is ended.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
+/// A log of this size is begun anew.
+const LOG_BYTES: u64 = 16 << 20;
 /// How often a process is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 
@@ -40,7 +42,13 @@ impl Server {
         let log = place.logs.join(format!("{name}.log"));
         let port_file = place.logs.join(format!("{name}-{}.url", process::id()));
         let _ = fs::remove_file(&port_file);
-        let file = File::create(&log).with_context(|| format!("{}", log.display()))?;
+        // Added to, so that a second server, which is refused, takes nothing of the first one's log; begun anew when large.
+        let is_large = log.metadata().is_ok_and(|log| log.len() > LOG_BYTES);
+        let file = File::options().create(true).append(true).truncate(false).open(&log);
+        let file = file.with_context(|| format!("{}", log.display()))?;
+        if is_large {
+            file.set_len(0)?;
+        }
         let mut command = place.command(place.venv_program("neptune-server"));
         command.current_dir(env::current_dir()?).arg("--data").arg(data);
         command.arg("--port-file").arg(&port_file).args(arguments);

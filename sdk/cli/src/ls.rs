@@ -29,7 +29,7 @@ pub(crate) struct LsArgs {
     #[arg(long, default_value = "-created", allow_hyphen_values = true)]
     sort: String,
     /// How many at most
-    #[arg(long, short = 'n', default_value_t = 50, conflicts_with = "all")]
+    #[arg(long, short = 'n', default_value_t = 50, conflicts_with = "all", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// All of them
     #[arg(long)]

@@ -89,7 +89,9 @@ pub(crate) fn run(args: &SyncArgs, global: &Global, out: &mut Output) -> Result<
         (0, Some(error)) => Err(error),
         (count, unread) => {
             unread.iter().for_each(say);
-            Err(CliError::refused(format!("{count} jobs still wait in {places}")))
+            let jobs =
+                if count == 1 { "1 job still waits".into() } else { format!("{count} jobs still wait") };
+            Err(CliError::refused(format!("{jobs} in {places}")))
         }
     }
 }

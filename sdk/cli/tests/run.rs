@@ -485,7 +485,7 @@ fn sync_looks_where_jobs_go_when_the_spool_cannot_be_written() {
         let output = run(&["sync"], &place.folder.path().join(spool));
         let talk = stderr(&output);
         assert!(talk.contains(&format!("{}: ", job.path().display())), "{talk}");
-        assert!(talk.contains("1 jobs still wait in"), "{talk}");
+        assert!(talk.contains("1 job still waits in"), "{talk}");
         assert_eq!(output.status.code(), Some(1), "{talk}");
     }
     let output = run(&["sync", "--spool", "elsewhere"], &last);

@@ -41,6 +41,12 @@ pub enum ProgramError {
         /// What would be right.
         hint: String,
     },
+    /// It is there, and no file.
+    #[error("main file: {} is a folder; name the program in it to run", path.display())]
+    Folder {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The interpreter is not installed.
     #[error("main file: {} needs {interpreter}, which is not in PATH{remedy}", path.display())]
     NoInterpreter {
@@ -133,6 +139,9 @@ impl Program {
             None => DEFAULT_MAIN.into(),
         };
         let path = folder.join(&main);
+        if path.is_dir() {
+            return Err(ProgramError::Folder { path });
+        }
         if !path.is_file() {
             let hint = hint_for_missing(folder, &main);
             return Err(ProgramError::Missing { path, hint });
@@ -359,7 +368,7 @@ mod tests {
         check(
             &[("lib/x", 0o644)],
             Some("lib"),
-            expect!["main file: /job/lib does not exist; name the program to run, as `neptune run train.py`"],
+            expect!["main file: /job/lib is a folder; name the program in it to run"],
         );
     }
 

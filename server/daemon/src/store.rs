@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use neptune_engine::Engine;
 use neptune_kv_rocksdb::{OpenError, Options, RocksKv};
-use neptune_store::{Blobs, Store};
+use neptune_store::{Blobs, Store, WriteError};
 
 use crate::config::Config;
 
@@ -37,10 +37,21 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<(Store, Blobs)
     create_private(&config.data)
         .with_context(|| format!("cannot make the folder {}", config.data.display()))?;
     let options = Options { cache_bytes: config.cache_bytes, ..Options::default() };
+    let reserve_mib = options.reserve_bytes >> 20;
     let kv = RocksKv::open(config.data.join("db"), options).map_err(explain)?;
     let mut fresh_key = [0; 32];
     getrandom::fill(&mut fresh_key).context("no randomness for the server's key")?;
-    let store = Store::open(Arc::new(kv), fresh_key).await?;
+    let store = Store::open(Arc::new(kv), fresh_key).await.map_err(|error| {
+        let error = anyhow::Error::new(error);
+        let is_full = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(WriteError::ReadOnly)));
+        let full = || {
+            let data = config.data.display();
+            format!(
+                "{data} needs {reserve_mib} MiB of free disk; make room, or name another folder with --data"
+            )
+        };
+        if is_full { anyhow!(full()) } else { error }
+    })?;
     let blobs = Blobs::open_folder(&config.data.join("blobs"))?;
     Ok((store, blobs))
 }
@@ -66,6 +77,10 @@ fn explain(error: OpenError) -> anyhow::Error {
             format!("stop it first (kill {pid}), or name another folder with --data")
         }
         OpenError::Held { pid: None, .. } => "stop it first, or name another folder with --data".to_owned(),
+        OpenError::Io { cause, .. } if cause.to_string().contains("No space left") => {
+            "starting writes a little: make room on this disk, then start it again; nothing is lost"
+                .to_owned()
+        }
         _ => return anyhow::Error::new(error),
     };
     anyhow!("{error}; {remedy}")

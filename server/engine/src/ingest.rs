@@ -129,7 +129,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Refused::Field`] for a point that is none or not of its channel's kind, [`Refused::TooLarge`] for more than one
+    /// [`Refused::Taken`] for a key that other points had, [`Refused::Field`] for a point that is none or not of its
+    /// channel's kind, [`Refused::TooLarge`] for more than one
     /// commit holds; nothing is stored then and the key is not used up.
     pub async fn append_points(
         &self,

@@ -60,6 +60,19 @@ pub enum Ended {
     Cut,
 }
 
+/// What to do about an address that is not to be had.
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; something else has it, choose another with --listen, such as 127.0.0.1:0 for any"
+        }
+        io::ErrorKind::AddrNotAvailable => "; no network of this machine has this address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{remedy}")
+}
+
 impl Listener {
     /// Reads the TLS files, if any, and binds the address.
     ///
@@ -70,7 +83,7 @@ impl Listener {
         let tls = face.0.settings.tls.as_ref().map(tls::acceptor).transpose()?;
         let tcp = TcpListener::bind(address)
             .await
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+            .map_err(|error| io::Error::new(error.kind(), cannot_listen(address, &error)))?;
         Ok(Self { tcp, tls, connections: limits::CONNECTIONS })
     }
 

@@ -39,7 +39,13 @@ impl Core {
     ) -> Result<Appended, Refused> {
         let heads = cell.heads(&self.store).await?;
         let _one = heads.appending.lock().await;
+        let asked = digest_of(&points);
         if let Some(before) = self.store.find_appended(&cell.uid, &hash).await? {
+            if before.asked != asked {
+                let by =
+                    "other points; a key stands for one request, take another key for another".to_owned();
+                return Err(Refused::Taken { what: "idempotency key", by });
+            }
             return Ok(Appended { points: before.points, repeated: true });
         }
         let count = points.values().map(Vec::len).sum::<usize>() as u64;
@@ -57,7 +63,7 @@ impl Core {
         let (stored, told) = oneshot::channel();
         let lane = self.lanes.lane_of(&cell.uid);
         let (cell, heads) = (cell.clone(), heads.clone());
-        let entry = JsonEntry { cell, heads, hash, frames, points: count, stored, _room: room };
+        let entry = JsonEntry { cell, heads, hash, asked, frames, points: count, stored, _room: room };
         lane.line_up(Entry::Json(entry), &self.store.limits());
         told.await.unwrap_or(Err(Refused::Busy))?;
         Ok(Appended { points: count, repeated: false })
@@ -89,6 +95,34 @@ impl Core {
         }
         Ok(columns)
     }
+}
+
+/// What tells two requests under one key apart.
+fn digest_of(points: &AppendPoints) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    let text = |hasher: &mut blake3::Hasher, text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    };
+    for (name, points) in points {
+        text(&mut hasher, name.as_str());
+        hasher.update(&(points.len() as u64).to_le_bytes());
+        for JsonPoint { x, y, time } in points {
+            // A leading byte tells what is there from what is not.
+            if let Some(x) = x {
+                hasher.update(&[1]).update(&x.0.to_bits().to_le_bytes());
+            }
+            if let Some(time) = time {
+                hasher.update(&[2]).update(&time.0.to_le_bytes());
+            }
+            match y {
+                JsonValue::Number(y) => {
+                    hasher.update(&[3]).update(&y.0.to_bits().to_le_bytes());
+                }
+                JsonValue::Text(y) => text(hasher.update(&[4]), y),
+            }
+        }
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// A channel's number, kind and last x; it is made when there is none.

@@ -102,6 +102,7 @@ pub(crate) struct JsonEntry {
     pub(crate) cell: Arc<JobCell>,
     pub(crate) heads: Arc<JobHeads>,
     pub(crate) hash: Digest,
+    pub(crate) asked: [u8; 32],
     pub(crate) frames: Vec<Bytes>,
     pub(crate) points: u64,
     pub(crate) stored: oneshot::Sender<Result<(), Refused>>,

@@ -51,6 +51,8 @@ impl Record for DroppedRecord {
 pub struct AppendedRecord {
     /// How many were stored.
     pub points: u64,
+    /// Digest of what was asked: the key stands for it alone.
+    pub asked: [u8; 32],
 }
 
 impl Record for AppendedRecord {

@@ -150,7 +150,10 @@ fn sessions_and_counts() {
     check(&SessionRecord { attempt: AttemptNumber(1), mark: 300 }, expect![[r#"\x01\x01\xac\x02"#]]);
     check(&BindingsRecord { channels: vec![(0, 7), (1, 200)] }, expect![[r#"\x01\x02\x00\x07\x01\xc8\x01"#]]);
     check(&DroppedRecord { points: 128 }, expect![[r#"\x01\x80\x01"#]]);
-    check(&AppendedRecord { points: 1 }, expect![[r#"\x01\x01"#]]);
+    check(
+        &AppendedRecord { points: 1, asked: [b'a'; 32] },
+        expect![[r#"\x01\x01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"#]],
+    );
 }
 
 #[test]

@@ -194,7 +194,8 @@ impl Placed {
         for (seq, frame) in (place..).zip(&entry.frames) {
             self.writes.put_frame(&entry.cell.uid, seq, frame.clone());
         }
-        self.writes.create_appended(&entry.cell.uid, &entry.hash, &AppendedRecord { points: entry.points });
+        let record = AppendedRecord { points: entry.points, asked: entry.asked };
+        self.writes.create_appended(&entry.cell.uid, &entry.hash, &record);
         self.entries.push((Entry::Json(entry), place));
     }
 

@@ -27,6 +27,9 @@ async fn a_key_stores_once() {
     assert_eq!(first, Appended { points: 2, repeated: false });
     let again = engine.append_points(&grant, &job, "key", points_of_loss.clone(), NOW).await.unwrap();
     assert_eq!(again, Appended { points: 2, repeated: true });
+    let other = body([("loss", vec![point(Some(9.0), 9.0)])]);
+    let refused = engine.append_points(&grant, &job, "key", other, NOW).await.unwrap_err();
+    assert!(refused.to_string().starts_with("idempotency key is taken: other points"), "{refused}");
     let engine = engine_over(kv.reborn()).await;
     let grant = everything(&engine).await;
     let late = engine.append_points(&grant, &job, "key", points_of_loss, NOW).await.unwrap();
