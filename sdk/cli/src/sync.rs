@@ -21,7 +21,7 @@ use crate::target;
 pub(crate) struct SyncArgs {
     /// Only this job, by its uid: the name of its folder
     uid: Option<JobUid>,
-    /// Where jobs wait [default: NEPTUNE_SPOOL_DIR, else ~/.local/state/neptune/spool; and $TMPDIR/neptune-spool-<uid>,
+    /// Where jobs wait [default: NEPTUNE_SPOOL_DIR, else ~/.local/state/neptune/spool; and $TMPDIR/neptune-spool-UID,
     /// which is used where that cannot be written]
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
