@@ -1,8 +1,7 @@
 //! `neptune-server`: configuration, wiring, signals and telemetry around the engine and its face.
 //!
 //! The only program that picks a backend. `config.rs` is the one list of settings, `run.rs` the life of a server,
-//! `token.rs` and `check.rs` the verbs that
-//! end by themselves.
+//! `token.rs` and `check.rs` the verbs that end by themselves.
 //!
 //! Does not know what a request, a job or a point is.
 
