@@ -3,6 +3,8 @@
 //! What is damaged is told and passed over, so that one finding does not hide the next. Only a backend that cannot be
 //! read ends a check. Memory: the numbers of one job's sessions, and 32 bytes a blob.
 
+mod sealed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::str;
 
@@ -11,24 +13,31 @@ use neptune_kv::{Family, Key, KeyRange, Scan};
 use neptune_wire::frame::{self, Block, FrameError};
 use neptune_wire::{Digest, JobUid, SessionId};
 
+use self::sealed::SealedCheck;
 use crate::blob::{BlobError, Blobs};
+use crate::chunk::ChunkError;
 use crate::key::{StoreKey, UnknownKey};
+use crate::pyramid::{Page, PageError};
 use crate::record::{
-    AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChartRecord,
-    DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError, SessionRecord,
-    TokenRecord,
+    AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChannelStateRecord,
+    ChartRecord, DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError,
+    SealRecord, SessionRecord, TokenRecord,
 };
 use crate::store::{FormatRecord, Store, StoreError};
 
 /// What a check has read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Keys with their values, frames aside.
+    /// Keys with their values; frames, chunks and pages aside.
     pub records: u64,
     /// Frames of the log.
     pub frames: u64,
     /// Points in them.
     pub points: u64,
+    /// Chunks of sealed points.
+    pub chunks: u64,
+    /// Pages of the pyramid over them.
+    pub pages: u64,
     /// Blobs that some project may see.
     pub blobs: u64,
     /// Their bytes.
@@ -74,6 +83,34 @@ pub enum Damage {
         seq: u64,
         /// What is wrong with it.
         source: FrameError,
+    },
+    /// A chunk that cannot be read.
+    #[error("at key {key}: {source}")]
+    Chunk {
+        /// Where.
+        key: Key,
+        /// What is wrong with it.
+        source: ChunkError,
+    },
+    /// A page of the pyramid that cannot be read.
+    #[error("at key {key}: {source}")]
+    Page {
+        /// Where.
+        key: Key,
+        /// What is wrong with it.
+        source: PageError,
+    },
+    /// A channel has fewer points than were sealed.
+    #[error("job {job}: channel {channel} has {found} of {count} sealed points")]
+    Points {
+        /// Whose channel.
+        job: JobUid,
+        /// Its number.
+        channel: u32,
+        /// Points that were sealed.
+        count: u64,
+        /// Those before the first that is missing.
+        found: u64,
     },
     /// Of one session, two frames of one number or one out of order.
     #[error("frame {seq} in the log of job {job}: session {session} has number {number} after {before}")]
@@ -137,10 +174,19 @@ impl Store {
         tell: &mut (dyn FnMut(Damage) + Send),
     ) -> Result<Checked, StoreError> {
         let checked = Checked::default();
-        let mut check = Check { store: self, tell, checked, spec: None, log: None, digests: BTreeSet::new() };
+        let mut check = Check {
+            store: self,
+            tell,
+            checked,
+            spec: None,
+            log: None,
+            sealed: SealedCheck::default(),
+            digests: BTreeSet::new(),
+        };
         for family in Family::ALL {
             check.read_family(family).await?;
         }
+        check.sealed.end(check.tell);
         check.read_blobs(blobs).await;
         Ok(check.checked)
     }
@@ -154,6 +200,7 @@ struct Check<'a> {
     spec: Option<(JobUid, Vec<u8>)>,
     /// The log that is being read: its job, and the last number of each of its sessions.
     log: Option<(JobUid, BTreeMap<SessionId, u64>)>,
+    sealed: SealedCheck,
     digests: BTreeSet<Digest>,
 }
 
@@ -165,6 +212,16 @@ impl Check<'_> {
             for (key, value) in page.rows {
                 match StoreKey::decode(family, &key) {
                     Ok(StoreKey::Frame { job, seq }) => self.read_frame(job, seq, &value).await?,
+                    Ok(StoreKey::Chunk { job, channel, first }) => {
+                        self.checked.chunks += 1;
+                        self.sealed.add_chunk(self.store, (job, channel, first), &value, self.tell).await?;
+                    }
+                    Ok(StoreKey::Page { level, .. }) => {
+                        self.checked.pages += 1;
+                        if let Err(source) = Page::decode(level, &value) {
+                            (self.tell)(Damage::Page { key: Key::new(family, key), source });
+                        }
+                    }
                     Ok(key) => self.read_record(&key, &value).await?,
                     Err(unknown) => (self.tell)(unknown.into()),
                 }
@@ -198,7 +255,12 @@ impl Check<'_> {
                 self.digests.insert(*digest);
                 self.expect(value.is_empty(), key, "empty");
             }
-            StoreKey::Frame { .. } => {}
+            StoreKey::Seal { .. } => self.decode::<SealRecord>(key, value),
+            StoreKey::ChannelState { job, channel } => match ChannelStateRecord::decode(value) {
+                Ok(record) => self.sealed.add_state(*job, *channel, &record),
+                Err(source) => (self.tell)(Damage::Record { key: key.encode(), source }),
+            },
+            StoreKey::Frame { .. } | StoreKey::Chunk { .. } | StoreKey::Page { .. } => {}
         }
         Ok(())
     }

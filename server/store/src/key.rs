@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Fields are big-endian and order-preserving: keys sort as their fields do. A project key ends with a zero byte unless
-//! it is the last field. Everything lies in the `state` family but frames, which lie in `log`.
+//! it is the last field. Everything lies in the `state` family but frames, which lie in `log`, and what is sealed of them,
+//! which lies in `bulk`.
 //!
 //! A new kind of key: 1. a variant of [`Tag`] with its layout, 2. a variant of [`StoreKey`] and its lines in `fields` and
 //! `decode`, 3. a sample in the test. A kind that is no longer written keeps its tag here.
@@ -61,6 +62,14 @@ pub enum Tag {
     Appended = u16::from_be_bytes(*b"ik"),
     /// data, `log` family · `fr` · uid (16) · sequence u64 → the frame as it came
     Frame = u16::from_be_bytes(*b"fr"),
+    /// data · `sl` · uid (16) → [`SealRecord`](crate::SealRecord)
+    Seal = u16::from_be_bytes(*b"sl"),
+    /// data · `cs` · uid (16) · channel u32 → [`ChannelStateRecord`](crate::ChannelStateRecord)
+    ChannelState = u16::from_be_bytes(*b"cs"),
+    /// data, `bulk` family · `ck` · uid (16) · channel u32 · first point u64 → [`chunk`](crate::chunk)
+    Chunk = u16::from_be_bytes(*b"ck"),
+    /// data, `bulk` family · `py` · uid (16) · channel u32 · level u8 · page u64 → [`pyramid`](crate::pyramid)
+    Page = u16::from_be_bytes(*b"py"),
 }
 
 /// A key and its fields.
@@ -86,6 +95,10 @@ pub enum StoreKey {
     Dropped { job: JobUid },
     Appended { job: JobUid, hash: Digest },
     Frame { job: JobUid, seq: u64 },
+    Seal { job: JobUid },
+    ChannelState { job: JobUid, channel: u32 },
+    Chunk { job: JobUid, channel: u32, first: u64 },
+    Page { job: JobUid, channel: u32, level: u8, page: u64 },
 }
 
 /// Bytes that are no key of this version.
@@ -109,6 +122,7 @@ impl Tag {
     fn family(self) -> Family {
         match self {
             Tag::Frame => Family::Log,
+            Tag::Chunk | Tag::Page => Family::Bulk,
             _ => Family::State,
         }
     }
@@ -144,6 +158,11 @@ impl Tag {
     }
 }
 
+/// The keys from the first up to, not including, the second; both of one kind.
+pub(crate) fn range_between(start: &StoreKey, end: &StoreKey) -> KeyRange {
+    KeyRange::new(start.tag().family(), start.encode().bytes, end.encode().bytes)
+}
+
 impl StoreKey {
     /// What the key is of.
     pub fn tag(&self) -> Tag {
@@ -167,6 +186,10 @@ impl StoreKey {
             Self::Dropped { .. } => Tag::Dropped,
             Self::Appended { .. } => Tag::Appended,
             Self::Frame { .. } => Tag::Frame,
+            Self::Seal { .. } => Tag::Seal,
+            Self::ChannelState { .. } => Tag::ChannelState,
+            Self::Chunk { .. } => Tag::Chunk,
+            Self::Page { .. } => Tag::Page,
         }
     }
 
@@ -179,7 +202,11 @@ impl StoreKey {
             | Self::Bindings { job, .. }
             | Self::Dropped { job }
             | Self::Appended { job, .. }
-            | Self::Frame { job, .. } => Some(job),
+            | Self::Frame { job, .. }
+            | Self::Seal { job }
+            | Self::ChannelState { job, .. }
+            | Self::Chunk { job, .. }
+            | Self::Page { job, .. } => Some(job),
             _ => None,
         }
     }
@@ -205,7 +232,9 @@ impl StoreKey {
                 push_project(out, project);
                 out.extend_from_slice(digest.as_bytes());
             }
-            Self::Job { job } | Self::Dropped { job } => out.extend_from_slice(job.as_bytes()),
+            Self::Job { job } | Self::Dropped { job } | Self::Seal { job } => {
+                out.extend_from_slice(job.as_bytes())
+            }
             Self::JobSpec { job, part } => {
                 out.extend_from_slice(job.as_bytes());
                 out.extend_from_slice(&part.to_be_bytes());
@@ -220,6 +249,7 @@ impl StoreKey {
             }
             Self::Attempt { job, attempt: AttemptNumber(number) }
             | Self::Channel { job, channel: number }
+            | Self::ChannelState { job, channel: number }
             | Self::Chart { job, number } => {
                 out.extend_from_slice(job.as_bytes());
                 out.extend_from_slice(&number.to_be_bytes());
@@ -243,6 +273,17 @@ impl StoreKey {
             Self::Frame { job, seq } => {
                 out.extend_from_slice(job.as_bytes());
                 out.extend_from_slice(&seq.to_be_bytes());
+            }
+            Self::Chunk { job, channel, first } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(&channel.to_be_bytes());
+                out.extend_from_slice(&first.to_be_bytes());
+            }
+            Self::Page { job, channel, level, page } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(&channel.to_be_bytes());
+                out.push(*level);
+                out.extend_from_slice(&page.to_be_bytes());
             }
         }
     }
@@ -293,6 +334,15 @@ fn decode(bytes: &[u8]) -> Option<StoreKey> {
         b"dr" => StoreKey::Dropped { job: rest.job()? },
         b"ik" => StoreKey::Appended { job: rest.job()?, hash: rest.digest()? },
         b"fr" => StoreKey::Frame { job: rest.job()?, seq: rest.u64()? },
+        b"sl" => StoreKey::Seal { job: rest.job()? },
+        b"cs" => StoreKey::ChannelState { job: rest.job()?, channel: rest.u32()? },
+        b"ck" => StoreKey::Chunk { job: rest.job()?, channel: rest.u32()?, first: rest.u64()? },
+        b"py" => StoreKey::Page {
+            job: rest.job()?,
+            channel: rest.u32()?,
+            level: rest.array::<1>()?[0],
+            page: rest.u64()?,
+        },
         _ => return None,
     })
 }
@@ -395,6 +445,14 @@ mod tests {
             job().prop_map(|job| StoreKey::Dropped { job }).boxed(),
             (job(), digest()).prop_map(|(job, hash)| StoreKey::Appended { job, hash }).boxed(),
             (job(), any::<u64>()).prop_map(|(job, seq)| StoreKey::Frame { job, seq }).boxed(),
+            job().prop_map(|job| StoreKey::Seal { job }).boxed(),
+            (job(), any::<u32>()).prop_map(|(job, channel)| StoreKey::ChannelState { job, channel }).boxed(),
+            (job(), any::<u32>(), any::<u64>())
+                .prop_map(|(job, channel, first)| StoreKey::Chunk { job, channel, first })
+                .boxed(),
+            (job(), any::<u32>(), any::<u8>(), any::<u64>())
+                .prop_map(|(job, channel, level, page)| StoreKey::Page { job, channel, level, page })
+                .boxed(),
         ]
     }
 
@@ -420,6 +478,10 @@ mod tests {
             Tag::Dropped => 16,
             Tag::Appended => 17,
             Tag::Frame => 18,
+            Tag::Seal => 19,
+            Tag::ChannelState => 20,
+            Tag::Chunk => 21,
+            Tag::Page => 22,
         }
     }
 
@@ -432,7 +494,7 @@ mod tests {
             assert_eq!(index(key.tag()), at);
             assert!(tags.insert(key.tag().bytes()), "{:?} twice", key.tag());
         }
-        assert_eq!(tags.len(), index(Tag::Frame) + 1);
+        assert_eq!(tags.len(), index(Tag::Page) + 1);
     }
 
     #[test]
@@ -461,7 +523,8 @@ mod tests {
             if let Ok(found) = StoreKey::decode(encoded.family, cut) {
                 prop_assert_eq!(&found.encode().bytes[..], cut);
             }
-            prop_assert!(StoreKey::decode(Family::Bulk, &encoded.bytes).is_err());
+            let other = if encoded.family == Family::Bulk { Family::Log } else { Family::Bulk };
+            prop_assert!(StoreKey::decode(other, &encoded.bytes).is_err());
         }
 
         #[test]

@@ -7,11 +7,14 @@
 
 pub mod blob;
 pub mod check;
+pub mod chunk;
 pub mod control;
 pub mod data;
 pub mod disk;
 pub mod key;
+pub mod pyramid;
 pub mod record;
+pub mod sealed;
 pub mod store;
 pub mod writes;
 
@@ -23,9 +26,10 @@ pub use disk::Disk;
 /// The cut below, for whoever opens a store over a backend.
 pub use neptune_kv as kv;
 pub use record::{
-    AbortRecord, AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChartRecord,
-    DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError, SessionRecord,
-    StatusRecord, TokenRecord,
+    AbortRecord, AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord,
+    ChannelState, ChannelStateRecord, ChartRecord, DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec,
+    NumericState, ProjectRecord, Record, RecordError, Running, SealRecord, SessionRecord, StatusRecord,
+    Steps, TokenRecord,
 };
 pub use store::{FORMAT, OpenError, Store, StoreError, WriteError};
 pub use writes::Writes;

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod channel;
+mod channel_state;
 mod disk;
 mod job;
 mod project;
@@ -13,6 +14,7 @@ mod session;
 
 pub use attempt::{AdminTokenRecord, AttemptRecord, TokenRecord};
 pub use channel::{ChannelRecord, ChartRecord};
+pub use channel_state::{ChannelState, ChannelStateRecord, NumericState, Running, SealRecord, Steps};
 pub use job::{AbortRecord, JobRecord, JobSpec, StatusRecord};
 pub use project::ProjectRecord;
 pub use session::{AppendedRecord, BindingsRecord, DIRECT_SESSION, DroppedRecord, SessionRecord};

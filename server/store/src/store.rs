@@ -8,13 +8,17 @@ use bytes::Bytes;
 use neptune_kv::{Batch, CommitError, Family, Key, KeyRange, Kv, ReadError, Scan};
 use serde::{Deserialize, Serialize};
 
+use crate::chunk::ChunkError;
 use crate::disk::Disk;
 use crate::key::{StoreKey, UnknownKey};
+use crate::pyramid::PageError;
 use crate::record::{Record, RecordError};
 use crate::writes::Writes;
 
 /// The format this program writes. A change of layout or of a record raises it and adds a step to `Store::open`.
-pub const FORMAT: u32 = 1;
+///
+/// 1: frames alone. 2: what is sealed of them lies in chunks, pages and channel states beside them.
+pub const FORMAT: u32 = 2;
 
 /// Between two tries of a commit that was not written or whose fate is not known: doubles from the first to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
@@ -68,6 +72,22 @@ pub enum StoreError {
         key: Key,
         /// What is wrong with it.
         source: RecordError,
+    },
+    /// A chunk of points that is none.
+    #[error("at key {key}: {source}")]
+    Chunk {
+        /// Where.
+        key: Key,
+        /// What is wrong with it.
+        source: ChunkError,
+    },
+    /// A page of the pyramid that is none.
+    #[error("at key {key}: {source}")]
+    Page {
+        /// Where.
+        key: Key,
+        /// What is wrong with it.
+        source: PageError,
     },
     /// A key of no known layout.
     #[error(transparent)]
@@ -144,6 +164,9 @@ impl Store {
             let FormatRecord { format: found, written_by } = format;
             return Err(OpenError::Newer { found, written_by, known: FORMAT });
         }
+        if format.format < FORMAT {
+            store.upgrade(&format).await?;
+        }
         let key = StoreKey::ServerKey.encode();
         let found = store.kv.get(&key).await.map_err(StoreError::Read)?;
         let server_key = found.and_then(|bytes| bytes[..].try_into().ok());
@@ -166,6 +189,22 @@ impl Store {
         match self.settle(batch).await {
             Ok(()) => Ok(format),
             Err(WriteError::Conflict) => Err(OpenError::Foreign),
+            Err(WriteError::Store(error)) => Err(error.into()),
+            Err(error) => Err(StoreError::Read(ReadError::Io(Box::new(error))).into()),
+        }
+    }
+
+    /// Marks data of an older format as of this one. Everything this program adds lies under keys that it did not have,
+    /// so nothing else changes; from now on older programs refuse it, as they would not see what is sealed.
+    async fn upgrade(&self, old: &FormatRecord) -> Result<(), OpenError> {
+        let new = FormatRecord { format: FORMAT, written_by: env!("CARGO_PKG_VERSION").into() };
+        let key = StoreKey::Format.encode();
+        let batch = Batch::new().expect(key.clone(), old.encode()).put(key, new.encode());
+        match self.settle(batch).await {
+            Ok(()) => {
+                tracing::info!(from = old.format, to = FORMAT, "the store is of a new format now");
+                Ok(())
+            }
             Err(WriteError::Store(error)) => Err(error.into()),
             Err(error) => Err(StoreError::Read(ReadError::Io(Box::new(error))).into()),
         }
@@ -266,6 +305,34 @@ impl Store {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_LAST);
+        }
+    }
+
+    /// Deletes keys that nobody refers to any more; may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; some of the keys may be gone.
+    pub(crate) async fn clear(&self, range: KeyRange) -> Result<(), WriteError> {
+        if self.disk.has_failed() {
+            return Err(WriteError::Failed);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(WriteError::Closed);
+        }
+        match self.kv.clear(range).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::ReadOnly) => {
+                self.disk.found(true);
+                Err(WriteError::ReadOnly)
+            }
+            Err(CommitError::Failed(error)) => {
+                self.disk.failed(error.as_ref());
+                Err(WriteError::Failed)
+            }
+            Err(CommitError::Fenced) => Err(WriteError::Closed),
+            Err(CommitError::Read(error)) => Err(StoreError::Read(error).into()),
+            Err(_) => Err(WriteError::Busy),
         }
     }
 

@@ -5,13 +5,14 @@
 //! So a batch whose fate was unknown may be tried again, and an older try that comes true late changes nothing.
 
 use bytes::Bytes;
-use neptune_kv::{Batch, Key};
+use neptune_kv::{Batch, Key, Limits};
 use neptune_wire::{AttemptNumber, Digest, JobUid, ProjectKey, SessionId};
 
 use crate::key::StoreKey;
 use crate::record::{
-    AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChartRecord,
-    DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, SessionRecord, TokenRecord,
+    AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChannelStateRecord,
+    ChartRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, SealRecord, SessionRecord,
+    TokenRecord,
 };
 
 /// Longest piece of a job's spec; a value is at most 64 KiB.
@@ -199,5 +200,62 @@ impl Writes {
     /// A frame at its place in the job's log; a mark or an idempotency key goes beside it.
     pub fn put_frame(&mut self, job: &JobUid, seq: u64, frame: Bytes) {
         self.put(StoreKey::Frame { job: *job, seq }.encode(), frame);
+    }
+
+    /// The state of a channel, in place of the one it had; chunks and pages go beside it.
+    pub fn put_channel_state(
+        &mut self,
+        job: &JobUid,
+        channel: u32,
+        old: Option<&ChannelStateRecord>,
+        new: &ChannelStateRecord,
+    ) {
+        debug_assert!(old.is_none_or(|old| old.seq < new.seq));
+        let key = StoreKey::ChannelState { job: *job, channel };
+        match old {
+            Some(old) => self.replace(key, old, new),
+            None => self.create(key, new),
+        }
+    }
+
+    /// How far a job is sealed, in place of what was; one of its numbers grows.
+    pub fn put_seal(&mut self, job: &JobUid, old: Option<&SealRecord>, new: &SealRecord) {
+        debug_assert!(old.is_none_or(|old| (old.cleared, old.commits) < (new.cleared, new.commits)));
+        let key = StoreKey::Seal { job: *job };
+        match old {
+            Some(old) => self.replace(key, old, new),
+            None => self.create(key, new),
+        }
+    }
+
+    /// A chunk whose first point has this number in its channel.
+    pub fn put_chunk(&mut self, job: &JobUid, channel: u32, first: u64, chunk: Bytes) {
+        self.put(StoreKey::Chunk { job: *job, channel, first }.encode(), chunk);
+    }
+
+    /// A chunk whose points are in another one from now on.
+    pub fn delete_chunk(&mut self, job: &JobUid, channel: u32, first: u64) {
+        let key = StoreKey::Chunk { job: *job, channel, first }.encode();
+        self.size_bytes += key.bytes.len();
+        self.batch.delete.push(key);
+    }
+
+    /// A page of the pyramid.
+    pub fn put_page(&mut self, job: &JobUid, channel: u32, level: u8, page: u64, bytes: Bytes) {
+        self.put(StoreKey::Page { job: *job, channel, level, page }.encode(), bytes);
+    }
+
+    /// Whether `others` fit in the same commit.
+    pub fn has_room_for(&self, others: &Writes, limits: &Limits) -> bool {
+        self.ops() + others.ops() <= limits.batch_ops
+            && self.size_bytes + others.size_bytes <= limits.batch_bytes
+    }
+
+    /// Adds the changes of others.
+    pub fn append(&mut self, others: Writes) {
+        self.size_bytes += others.size_bytes;
+        self.batch.expect.extend(others.batch.expect);
+        self.batch.put.extend(others.batch.put);
+        self.batch.delete.extend(others.batch.delete);
     }
 }

@@ -69,7 +69,8 @@ impl World {
 #[tokio::test]
 async fn a_whole_store_has_nothing_to_tell() {
     let checked = world().await.check(expect![[r#""#]]).await;
-    let expected = Checked { records: 5, frames: 3, points: 6, blobs: 1, blob_bytes: 5 };
+    let expected =
+        Checked { records: 5, frames: 3, points: 6, blobs: 1, blob_bytes: 5, ..Checked::default() };
     assert_eq!(checked, expected);
 }
 

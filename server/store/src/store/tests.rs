@@ -194,7 +194,7 @@ async fn newer_and_foreign_data_is_refused() {
     let newer = FormatRecord { format: FORMAT + 1, written_by: "9.1.0".into() };
     kv.commit(Batch::new().put(StoreKey::Format.encode(), newer.encode())).await.unwrap();
     let refused = Store::open(kv, [0; 32]).await.unwrap_err().to_string();
-    expect_test::expect![[r#"the data is of format 2, written by version 9.1.0; this version reads up to format 1: use that version or a newer one"#]]
+    expect_test::expect!["the data is of format 3, written by version 9.1.0; this version reads up to format 2: use that version or a newer one"]
         .assert_eq(&refused);
 
     let kv = Arc::new(MemoryKv::new());

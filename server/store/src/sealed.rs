@@ -1,0 +1,185 @@
+//! Reading what is sealed, and clearing the frames behind it.
+//!
+//! A block's parts are read in one scan, which shows one moment. They may be merged or grow between the moment a reader
+//! learned how many points there are and the scan; then it finds those points and more. A part that does not begin where
+//! the ones before it end is left over from a commit that was not followed by its state, and is passed over.
+
+use std::collections::HashMap;
+
+use neptune_kv::{Family, KeyRange, Scan};
+use neptune_wire::JobUid;
+
+use crate::chunk::{BLOCK_POINTS, Points};
+use crate::key::{StoreKey, Tag, range_between};
+use crate::pyramid::Page;
+use crate::record::{ChannelStateRecord, SealRecord};
+use crate::store::{Store, StoreError, WriteError, record_at};
+
+/// The first point of a block.
+pub fn block_start(block: u64) -> u64 {
+    block * BLOCK_POINTS as u64
+}
+
+impl Store {
+    /// What is sealed of a job's channels, by channel number.
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store, or a record that is damaged.
+    pub async fn read_channel_states(
+        &self,
+        job: &JobUid,
+    ) -> Result<HashMap<u32, ChannelStateRecord>, StoreError> {
+        let mut states = HashMap::new();
+        for (key, value) in self.scan_all(Tag::ChannelState.job_range(job)).await? {
+            let StoreKey::ChannelState { channel, .. } = key else { continue };
+            states.insert(channel, record_at(&key, &value)?);
+        }
+        Ok(states)
+    }
+
+    /// How far a job is sealed; `None` for a job that never was.
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store, or a record that is damaged.
+    pub async fn find_seal(&self, job: &JobUid) -> Result<Option<SealRecord>, StoreError> {
+        self.find(&StoreKey::Seal { job: *job }).await
+    }
+
+    /// How far every job is sealed that ever was.
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store, or a record that is damaged.
+    pub async fn read_seals(&self) -> Result<Vec<(JobUid, SealRecord)>, StoreError> {
+        let mut seals = Vec::new();
+        for shard in 0..=u8::MAX {
+            for (key, value) in self.scan_all(Tag::Seal.shard_range(shard)).await? {
+                let StoreKey::Seal { job } = key else { continue };
+                seals.push((job, record_at(&key, &value)?));
+            }
+        }
+        Ok(seals)
+    }
+
+    /// Jobs whose frame log is not empty.
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store.
+    pub async fn list_jobs_with_frames(&self) -> Result<Vec<JobUid>, StoreError> {
+        let mut jobs = Vec::new();
+        let mut start = KeyRange::all(Family::Log).start;
+        loop {
+            let range = KeyRange { family: Family::Log, start, end: None };
+            let page = self.kv().scan(Scan::ascending(range).rows(1)).await?;
+            let Some((key, _)) = page.rows.into_iter().next() else { return Ok(jobs) };
+            let StoreKey::Frame { job, .. } = StoreKey::decode(Family::Log, &key)? else { return Ok(jobs) };
+            jobs.push(job);
+            match Tag::Frame.job_range(&job).end {
+                Some(end) => start = end,
+                None => return Ok(jobs),
+            }
+        }
+    }
+
+    /// The first `counts[i]` points of block `first + i` of a channel, for each.
+    ///
+    /// Cost: one scan, and a decoding of every chunk in it, in place.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Chunk`] for a damaged chunk or a block that has fewer points.
+    pub async fn read_blocks(
+        &self,
+        job: &JobUid,
+        channel: u32,
+        first: u64,
+        counts: &[usize],
+    ) -> Result<Vec<Points>, StoreError> {
+        let key = |block: u64| StoreKey::Chunk { job: *job, channel, first: block_start(block) };
+        let mut blocks = vec![Points::default(); counts.len()];
+        let mut next = Some(range_between(&key(first), &key(first + counts.len() as u64)));
+        while let Some(range) = next {
+            let (rows, rest) = self.scan(range).await?;
+            for (key, value) in rows {
+                let StoreKey::Chunk { first: point, .. } = key else { continue };
+                let at = (point / BLOCK_POINTS as u64 - first) as usize;
+                let (block, count) = (&mut blocks[at], counts[at]);
+                let is_next = point == block_start(first + at as u64) + block.len() as u64;
+                if block.len() < count && is_next {
+                    let damaged = |source| StoreError::Chunk { key: key.encode(), source };
+                    let points = Points::decode(&value).map_err(damaged)?;
+                    let taken = points.len().min(count - block.len());
+                    match block.is_empty() && taken == points.len() {
+                        true => *block = points,
+                        false => block.extend(&points, 0..taken),
+                    }
+                }
+            }
+            next = rest;
+        }
+        for (at, (block, count)) in blocks.iter().zip(counts).enumerate() {
+            if block.len() < *count {
+                let key = key(first + at as u64).encode();
+                return Err(StoreError::Missing { what: "the rest of a block's points", key });
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Pages `first .. first + count` of one level of a channel's pyramid.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Page`] for a damaged page, [`StoreError::Missing`] for one that is not there.
+    pub async fn read_pages(
+        &self,
+        job: &JobUid,
+        channel: u32,
+        level: u8,
+        first: u64,
+        count: usize,
+    ) -> Result<Vec<Page>, StoreError> {
+        let key = |page: u64| StoreKey::Page { job: *job, channel, level, page };
+        let mut pages = Vec::with_capacity(count);
+        let mut next = Some(range_between(&key(first), &key(first + count as u64)));
+        while let Some(range) = next {
+            let (rows, rest) = self.scan(range).await?;
+            for (found, value) in rows {
+                if found != key(first + pages.len() as u64) {
+                    break;
+                }
+                let damaged = |source| StoreError::Page { key: found.encode(), source };
+                pages.push(Page::decode(level, &value).map_err(damaged)?);
+            }
+            next = rest;
+        }
+        if pages.len() < count {
+            let key = key(first + pages.len() as u64).encode();
+            return Err(StoreError::Missing { what: "a page of the pyramid", key });
+        }
+        Ok(pages)
+    }
+
+    /// Frees the frames of a job up to `through`, which its channels' states hold. May be repeated.
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store; some of the frames may be gone then.
+    pub async fn clear_frames(&self, job: &JobUid, through: u64) -> Result<(), WriteError> {
+        let key = |seq| StoreKey::Frame { job: *job, seq };
+        self.clear(range_between(&key(0), &key(through.saturating_add(1)))).await
+    }
+}
+
+/// Where the parts of an incomplete block begin, and what lies behind the last.
+pub fn part_starts(block: u64, parts: &[u32]) -> impl Iterator<Item = u64> + '_ {
+    let mut next = block_start(block);
+    parts.iter().map(move |points| {
+        let start = next;
+        next += u64::from(*points);
+        start
+    })
+}
