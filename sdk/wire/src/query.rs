@@ -71,6 +71,18 @@ pub struct EnvelopeQuery {
     pub buckets: u32,
     /// What the horizontal axis is.
     pub by: Axis,
+    /// How buckets are spread along it.
+    pub scale: Scale,
+    /// Where buckets may end.
+    pub edges: Edges,
+}
+
+impl EnvelopeQuery {
+    /// All of some series in at most so many buckets along x.
+    pub fn of(series: Vec<SeriesRef>, buckets: u32) -> Self {
+        let (by, scale, edges) = Default::default();
+        Self { series, from: None, to: None, buckets, by, scale, edges }
+    }
 }
 
 /// A channel of a job, written `{job}/{channel}`.
@@ -106,6 +118,30 @@ pub enum Axis {
     Time,
     /// The order of arrival, from 0.
     Index,
+}
+
+/// How buckets are spread along the axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Each as wide as the others.
+    #[default]
+    Linear,
+    /// Each by the same factor wider than the one before; what is not above zero is in the first.
+    Log,
+}
+
+/// Where buckets may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Edges {
+    /// Near even edges, where that spares reading points one by one. Each bucket says what it covers and is exact for it.
+    #[default]
+    Near,
+    /// At even edges, whatever that costs.
+    Even,
 }
 
 /// Envelopes, one per asked series in the asked order.

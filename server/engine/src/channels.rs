@@ -38,7 +38,7 @@ impl Engine {
         grant.check_write(&cell)?;
         let core = self.core.clone();
         let created = async move {
-            let heads = cell.heads(&core.store).await?;
+            let heads = cell.heads(&core).await?;
             let _one = heads.writing.lock().await;
             heads.check_current()?;
             let mut new = NewChannels::of(&heads);
@@ -99,7 +99,7 @@ impl Engine {
         check_chart(&create)?;
         let core = self.core.clone();
         let created = async move {
-            let heads = cell.heads(&core.store).await?;
+            let heads = cell.heads(&core).await?;
             let _one = heads.writing.lock().await;
             heads.check_current()?;
             let (same_name, count) = {
@@ -141,7 +141,7 @@ impl Engine {
 
     /// What a job produced, for a grant that may read it.
     pub(crate) async fn find_heads(&self, grant: &Grant, job: &JobRef) -> Result<Arc<JobHeads>, Refused> {
-        self.find_job(grant, job)?.heads(&self.core.store).await
+        self.find_job(grant, job)?.heads(&self.core).await
     }
 }
 
@@ -226,7 +226,7 @@ impl<'a> NewChannels<'a> {
         }
         let mut inner = self.heads.lock();
         for record in self.records {
-            inner.add_channel(record);
+            inner.add_channel(record, None);
         }
         drop(inner);
         self.heads.grow();

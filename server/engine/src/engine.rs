@@ -12,6 +12,8 @@ use crate::Refused;
 use crate::ingest::lane::Lanes;
 use crate::patience::LastTick;
 use crate::registry::Registry;
+use crate::seal::Sealer;
+use crate::series::SealedCache;
 
 /// The one door to all rules; cheap to clone. Opened inside a tokio runtime, on which it commits in the background.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) blobs: Blobs,
     pub(crate) registry: Registry,
     pub(crate) lanes: Lanes,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) sealed_cache: SealedCache,
     pub(crate) counters: Counters,
     /// No new writes are taken.
     pub(crate) stopping: watch::Sender<bool>,
@@ -81,6 +85,10 @@ pub struct Stats {
     pub dropped_points: u64,
     /// Frames refused since start.
     pub refused_frames: u64,
+    /// Points in memory that are not sealed yet.
+    pub open_points: u64,
+    /// Bytes of frames that are not sealed yet, of jobs in memory.
+    pub open_bytes: u64,
     /// Live subscriptions now.
     pub subscriptions: u64,
     /// Disk full: reading works, writing resumes by itself.
@@ -104,12 +112,15 @@ impl Engine {
             blobs,
             registry,
             lanes: Lanes::new(),
+            sealer: Arc::new(Sealer::new()),
+            sealed_cache: SealedCache::new(),
             counters: Counters::default(),
             stopping: watch::Sender::new(false),
             last_tick: LastTick::default(),
             ticking: AtomicBool::new(false),
         });
         Lanes::start(&core);
+        tokio::spawn(core.clone().seal_due());
         let alive = Arc::new(Alive(core.clone()));
         Ok(Engine { core, _alive: alive })
     }
@@ -136,6 +147,8 @@ impl Engine {
             commits: now(&counters.commits),
             dropped_points: now(&counters.dropped_points),
             refused_frames: now(&counters.refused_frames),
+            open_points: self.core.sealer.open_points(),
+            open_bytes: self.core.sealer.open_bytes(),
             subscriptions: now(&counters.subscriptions),
             read_only: self.core.store.disk().is_full(),
             failed: self.core.has_failed(),
@@ -162,6 +175,7 @@ impl Engine {
             let _ = self.store().probe().await;
         }
         let moved = self.core.clone().watch_patience(now).await;
+        self.core.sealer.tick(now);
         self.core.registry.forget_idle(now);
         self.core.ticking.store(false, Ordering::Release);
         moved

@@ -1,25 +1,24 @@
 //! What a job produced, in memory: heads of its channels, its charts and sessions, rebuilt from the store when asked for.
 //!
-//! Numeric channels keep their points as columns; text, logs and images keep references into the frame log and are read
-//! from there. One lock a job, held for short stretches and never over an await. Frames go in by [`Inner::apply`] alone,
+//! Numeric channels keep the points that are not sealed yet as columns; text, logs and images keep references into the
+//! frame log and are read from there. One lock a job, held for short stretches and never over an await. Frames go in by [`Inner::apply`] alone,
 //! in the order of their sequence, whether they were just committed or are read again after a start: so both give the
-//! same heads.
+//! same heads. What is sealed of a channel is known by its state, and frames up to the one it names are not applied to it.
 
 pub(crate) mod log;
 pub(crate) mod numeric;
-pub(crate) mod order;
 pub(crate) mod refs;
 pub(crate) mod session;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use neptune_store::{ChannelRecord, FrameRange, Store};
+use neptune_store::{ChannelRecord, ChannelState, ChannelStateRecord, FrameRange, SealRecord, Store};
 use neptune_wire::frame::{Block, Frame, parse};
 use neptune_wire::{
     AttemptNumber, Channel, ChannelKind, ChannelName, ChannelOrigin, ChannelSummary, Chart, JobUid, Micros,
-    Number, SessionId,
+    SessionId,
 };
 use tokio::sync::watch;
 
@@ -29,6 +28,7 @@ use self::refs::RefsHead;
 use self::session::Session;
 use crate::Refused;
 use crate::registry::LOCK;
+use crate::seal::{Open, Sealer};
 
 /// Frames of this session were made by the server from JSON; their channel numbers are the job's own.
 pub(crate) const DIRECT: SessionId = neptune_store::DIRECT_SESSION;
@@ -45,6 +45,11 @@ pub(crate) struct JobHeads {
     inner: Mutex<Inner>,
     /// Counts commits that added to any channel, and new channels and charts.
     pub(crate) grown: watch::Sender<u64>,
+    /// What is to be sealed, and who does it.
+    pub(crate) open: Open,
+    sealer: Weak<Sealer>,
+    /// The stored record of how far the job is sealed; held over a round.
+    pub(crate) seal: tokio::sync::Mutex<Option<SealRecord>>,
     used: AtomicI64,
     /// It differs from what is stored: nothing may be written by it any more.
     stale: AtomicBool,
@@ -59,11 +64,19 @@ pub(crate) struct Inner {
     pub(crate) sessions: HashMap<SessionId, Arc<Session>>,
     /// Sequence of the next frame in the job's log; the lane alone takes it.
     pub(crate) next_seq: u64,
+    /// Sequence of the last frame that was applied.
+    pub(crate) applied: u64,
+    /// Numeric channels with open points.
+    pub(crate) open_channels: u64,
+    /// Stored frames that cannot be read. What they hold is nowhere else, so the log is not cleared.
+    pub(crate) unreadable: u64,
 }
 
 /// One channel.
 pub(crate) struct ChannelHead {
     pub(crate) record: ChannelRecord,
+    /// Frames up to this one are sealed.
+    sealed_seq: u64,
     pub(crate) head: Head,
 }
 
@@ -79,46 +92,67 @@ pub(crate) enum Head {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Added {
     pub(crate) points: u64,
+    /// Points of numeric channels, which are open now.
+    pub(crate) open: u64,
     /// Lost at the sender.
     pub(crate) dropped: u64,
 }
 
 impl JobHeads {
-    /// Reads a job's tables and its whole frame log.
+    /// Reads a job's tables, what is sealed of its channels, and the frames that are not.
     ///
-    /// Cost: about the memory bandwidth of its frames; some 20 million points a second.
-    pub(crate) async fn load(store: &Store, uid: JobUid) -> Result<JobHeads, Refused> {
+    /// Cost: about the memory bandwidth of those frames; some 20 million points a second.
+    pub(crate) async fn load(
+        store: &Store,
+        uid: JobUid,
+        sealer: &Arc<Sealer>,
+    ) -> Result<Arc<JobHeads>, Refused> {
         let tables = store.read_job_tables(&uid).await?;
+        let mut states = store.read_channel_states(&uid).await?;
+        let seal = store.find_seal(&uid).await?;
+        let cleared = seal.map_or(0, |seal| seal.cleared);
         let mut inner = Inner {
             channels: Vec::with_capacity(tables.channels.len()),
             by_name: HashMap::new(),
             charts: tables.charts,
             sessions: HashMap::new(),
-            next_seq: 1,
+            next_seq: cleared + 1,
+            applied: cleared,
+            open_channels: 0,
+            unreadable: 0,
         };
-        for record in tables.channels {
-            inner.add_channel(record);
+        for (number, record) in (0..).zip(tables.channels) {
+            inner.add_channel(record, states.remove(&number));
         }
         for stored in tables.sessions {
             inner.sessions.insert(stored.id, Arc::new(Session::from_stored(stored)));
         }
-        let mut rest = Some(FrameRange::of_job(&uid));
+        let mut rest = Some(FrameRange::of_job_after(&uid, cleared));
+        let (mut bytes, mut open) = (0, 0);
         while let Some(range) = rest {
             let page = store.read_frames(range).await?;
-            for (seq, bytes) in page.frames {
-                inner.replay(&uid, seq, &bytes);
+            for (seq, frame) in page.frames {
+                bytes += frame.len() as u64;
+                open += inner.replay(&uid, seq, &frame);
             }
             rest = page.rest;
         }
-        Ok(JobHeads {
+        let heads = Arc::new(JobHeads {
             uid,
             writing: tokio::sync::Mutex::default(),
             appending: tokio::sync::Mutex::default(),
             inner: Mutex::new(inner),
             grown: watch::Sender::new(0),
+            open: Open::default(),
+            sealer: Arc::downgrade(sealer),
+            seal: tokio::sync::Mutex::new(seal),
             used: AtomicI64::new(0),
             stale: AtomicBool::new(false),
-        })
+        });
+        if bytes > 0 {
+            sealer.added(&heads, bytes, open);
+        }
+        Ok(heads)
     }
 
     /// The heads, locked; not to be held over an await.
@@ -159,13 +193,26 @@ impl JobHeads {
     }
 }
 
+impl Drop for JobHeads {
+    fn drop(&mut self) {
+        if let Some(sealer) = self.sealer.upgrade() {
+            sealer.forget(&self.open);
+        }
+    }
+}
+
 impl Inner {
-    /// Takes in a channel that is stored; answers its number.
-    pub(crate) fn add_channel(&mut self, record: ChannelRecord) -> u32 {
+    /// Takes in a channel that is stored, with what is sealed of it; answers its number.
+    pub(crate) fn add_channel(&mut self, record: ChannelRecord, state: Option<ChannelStateRecord>) -> u32 {
         let number = self.channels.len() as u32;
         self.by_name.insert(record.name.clone(), number);
+        let sealed_seq = state.as_ref().map_or(0, |state| state.seq);
+        let state = state.map(|state| state.state);
         let head = match (record.kind, record.origin) {
-            (ChannelKind::Numeric, _) => Head::Numeric(NumericHead::default()),
+            (ChannelKind::Numeric, _) => Head::Numeric(match state {
+                Some(ChannelState::Numeric(state)) => NumericHead::from_state(state),
+                None => NumericHead::default(),
+            }),
             (ChannelKind::Image, _) => Head::Images(RefsHead::default()),
             (ChannelKind::Text, ChannelOrigin::Stdout | ChannelOrigin::Stderr) => {
                 Head::Log(LogHead::default())
@@ -174,8 +221,24 @@ impl Inner {
                 Head::Text(RefsHead::default())
             }
         };
-        self.channels.push(ChannelHead { record, head });
+        self.channels.push(ChannelHead { record, sealed_seq, head });
         number
+    }
+
+    /// A channel's state was stored; answers how many of its points are not open any more.
+    pub(crate) fn seal_channel(&mut self, channel: u32, record: ChannelStateRecord) -> u64 {
+        let channel = &mut self.channels[channel as usize];
+        channel.sealed_seq = record.seq;
+        match (&mut channel.head, record.state) {
+            (Head::Numeric(head), ChannelState::Numeric(state)) => {
+                let before = head.open_count();
+                head.seal(state);
+                let left = head.open_count();
+                self.open_channels -= u64::from(left == 0);
+                before - left
+            }
+            _ => 0,
+        }
     }
 
     pub(crate) fn find_channel(&self, name: &ChannelName) -> Result<(u32, &ChannelHead), Refused> {
@@ -187,6 +250,7 @@ impl Inner {
     /// Adds a frame that is stored under `seq`. `session` is whose it is; `None` for frames of the server itself.
     pub(crate) fn apply(&mut self, seq: u64, frame: &Frame<'_>, session: Option<&Session>) -> Added {
         let mut added = Added::default();
+        self.applied = seq;
         let attempt = session.map_or(NO_ATTEMPT, |session| session.attempt);
         for (index, (number, block)) in (0..).zip(&frame.blocks) {
             let channel = match session {
@@ -201,8 +265,15 @@ impl Inner {
                 );
                 continue;
             };
+            if seq <= channel.sealed_seq {
+                continue;
+            }
             match (&mut channel.head, block) {
-                (Head::Numeric(head), Block::Numeric(numeric)) => head.append(numeric),
+                (Head::Numeric(head), Block::Numeric(numeric)) => {
+                    self.open_channels += u64::from(head.open_count() == 0);
+                    head.append(numeric);
+                    added.open += numeric.len() as u64;
+                }
                 (Head::Text(head), Block::Text(texts)) => {
                     texts.entries().for_each(|entry| head.append(seq, entry.x, entry.time));
                 }
@@ -234,21 +305,27 @@ impl Inner {
         added
     }
 
-    fn replay(&mut self, uid: &JobUid, seq: u64, bytes: &[u8]) {
-        self.next_seq = seq + 1;
+    /// Applies a frame that is read again; answers how many points are open by it.
+    fn replay(&mut self, uid: &JobUid, seq: u64, bytes: &[u8]) -> u64 {
+        (self.next_seq, self.applied) = (seq + 1, seq);
         let frame = match parse(bytes) {
             Ok(frame) => frame,
             Err(error) => {
+                self.unreadable += 1;
                 tracing::error!(job = %uid, seq, %error, "a stored frame is damaged; its points are not shown");
-                return;
+                return 0;
             }
         };
         if frame.header.session == DIRECT {
-            self.apply(seq, &frame, None);
-        } else if let Some(session) = self.sessions.get(&frame.header.session).cloned() {
-            self.apply(seq, &frame, Some(&session));
-        } else {
-            tracing::error!(job = %uid, seq, "a stored frame is of no known session; its points are not shown");
+            return self.apply(seq, &frame, None).open;
+        }
+        match self.sessions.get(&frame.header.session).cloned() {
+            Some(session) => self.apply(seq, &frame, Some(&session)).open,
+            None => {
+                self.unreadable += 1;
+                tracing::error!(job = %uid, seq, "a stored frame is of no known session; its points are not shown");
+                0
+            }
         }
     }
 
@@ -295,49 +372,4 @@ impl ChannelHead {
             Head::Log(head) => head.revision(),
         }
     }
-}
-
-/// What is known of the x and times of a channel's points.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Steps {
-    last_x: f64,
-    x_min: f64,
-    x_max: f64,
-    last_time: i64,
-}
-
-impl Default for Steps {
-    fn default() -> Self {
-        Self { last_x: f64::NAN, x_min: f64::NAN, x_max: f64::NAN, last_time: 0 }
-    }
-}
-
-impl Steps {
-    pub(crate) fn add(&mut self, x: f64, time: i64) {
-        // `min` and `max` leave NaN aside.
-        *self = Self { last_x: x, x_min: self.x_min.min(x), x_max: self.x_max.max(x), last_time: time };
-    }
-
-    pub(crate) fn last_x(&self) -> f64 {
-        self.last_x
-    }
-
-    pub(crate) fn summary(&self, count: u64) -> ChannelSummary {
-        if count == 0 {
-            return ChannelSummary::default();
-        }
-        ChannelSummary {
-            count,
-            last_x: Some(Number(self.last_x)),
-            x_min: number(self.x_min),
-            x_max: number(self.x_max),
-            last_micros: Some(Micros(self.last_time)),
-            ..ChannelSummary::default()
-        }
-    }
-}
-
-/// A number that may be missing: NaN stands for "none yet".
-pub(crate) fn number(value: f64) -> Option<Number> {
-    if value.is_nan() { None } else { Some(Number(value)) }
 }

@@ -222,6 +222,7 @@ impl IngestSink {
             return Ok(());
         }
         open.cell.check_attempt(open.session.attempt).map_err(whose)?;
+        core.sealer.room(&open.heads, &core.stopping).await;
         let what = check::content(frame, &open);
         let room = self.connection.room_for(what.size_bytes(), &core).await;
         let connection = self.connection.clone();

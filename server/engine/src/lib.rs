@@ -21,6 +21,8 @@ pub mod patience;
 mod projects;
 mod query;
 mod registry;
+mod seal;
+mod series;
 mod snapshots;
 pub mod step;
 #[cfg(test)]

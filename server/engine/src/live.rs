@@ -113,7 +113,7 @@ impl Engine {
             }
             Topic::Job { job } => {
                 let cell = self.find_job(grant, job)?;
-                let heads = cell.heads(self.store()).await?;
+                let heads = cell.heads(&self.core).await?;
                 Follow::Job(Box::new(FollowJob::new(cell, heads)))
             }
             Topic::Channels { job, channels } => {

@@ -1,8 +1,9 @@
 //! Questions about points, text and images.
 //!
-//! Numeric channels are read from a view of their head, exact as of one moment; long scans leave the runtime's threads
-//! free. Text, logs and images are read from the frame log by the references in their heads.
+//! Numeric channels are read as a series, exact as of one moment. Text, logs and images are read from the frame log by
+//! the references in their heads.
 
+mod envelopes;
 mod frames;
 pub(crate) mod images;
 pub(crate) mod lines;
@@ -16,17 +17,15 @@ use neptune_wire::query::{
 };
 use neptune_wire::{ChannelKind, ChannelName, Digest, JobId, JobRef, Number};
 
-use crate::envelope::{Bucket, Cut, envelope};
-use crate::heads::numeric::NumericView;
+use crate::envelope::{Bucket, Cut};
 use crate::heads::{Head, JobHeads};
+use crate::series::Series;
 use crate::{BlobRead, Engine, Grant, Refused};
 
 /// Series of one envelope query.
 const SERIES: usize = 200;
 /// Buckets of one series.
 const BUCKETS: u32 = 10_000;
-/// Points that are scanned in place; more go to a thread that may block.
-const INLINE_POINTS: usize = 64 << 10;
 
 /// One page of exact points as columns of equal length.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,23 +58,13 @@ impl Engine {
     ) -> Result<PointsPage, Refused> {
         let asked = points::Asked::read(query)?;
         let heads = self.find_heads(grant, job).await?;
-        let (number, view) = numeric_view(&heads, channel)?;
-        let work = asked.points_to_scan(&view);
-        let read = move || {
-            let (page, order) = points::page(&view, &asked);
-            if let Some(order) = order
-                && let Head::Numeric(head) = &mut heads.lock().channels[number as usize].head
-            {
-                head.keep_order(order);
-            }
-            page
-        };
-        scan(work, read).await
+        points::page(&self.series(&heads, channel)?, &asked).await
     }
 
     /// Envelopes of numeric channels, in the asked order.
     ///
-    /// Cost: a scan of each channel.
+    /// Cost: some ten summaries a bucket, however many points there are; points one by one only at the ends of the range.
+    /// Where x did not arrive in order, also where summaries overlap the edges of buckets.
     ///
     /// # Errors
     ///
@@ -93,7 +82,14 @@ impl Engine {
             return Err(Refused::field("buckets", "must be 1 to 10000"));
         }
         points::check_range(query.from, query.to)?;
-        let cut = Cut { axis: query.by, from: query.from, to: query.to, buckets: query.buckets };
+        let cut = Cut {
+            axis: query.by,
+            from: query.from,
+            to: query.to,
+            buckets: query.buckets,
+            scale: query.scale,
+            edges: query.edges,
+        };
         let each = query.series.iter().map(|series| self.read_envelope(grant, series, cut));
         futures::future::try_join_all(each).await
     }
@@ -101,13 +97,19 @@ impl Engine {
     async fn read_envelope(&self, grant: &Grant, series: &SeriesRef, cut: Cut) -> Result<Envelope, Refused> {
         let id = self.find_job(grant, &series.job)?.id.clone();
         let heads = self.find_heads(grant, &series.job).await?;
-        let (_, view) = numeric_view(&heads, &series.channel)?;
-        let (channel, work) = (series.channel.clone(), view.len());
-        let read = move || {
-            let buckets = envelope(&view, cut);
-            envelope_from_buckets(id, channel, view.len() as u64, &buckets)
-        };
-        scan(work, read).await
+        let read = self.series(&heads, &series.channel)?;
+        let buckets = envelopes::read(&read, &cut).await?;
+        Ok(envelope_from_buckets(id, series.channel.clone(), read.len(), &buckets))
+    }
+
+    /// A numeric channel as of now.
+    fn series(&self, heads: &JobHeads, name: &ChannelName) -> Result<Series<'_>, Refused> {
+        let inner = heads.lock();
+        let (number, channel) = inner.find_channel(name)?;
+        match &channel.head {
+            Head::Numeric(head) => Ok(Series::new(&self.core, heads.uid, number, head.view())),
+            _ => Err(kind_differs(name, channel.record.kind, ChannelKind::Numeric)),
+        }
     }
 
     /// Lines of a text channel or log.
@@ -187,26 +189,6 @@ impl Engine {
         let digest = image.filter(|image| image.index == index).ok_or_else(unknown)?.digest;
         let blob = self.open_blob(grant, &project, &digest).await?;
         Ok((digest, blob))
-    }
-}
-
-/// Runs a scan in place when it is short, else where blocking does no harm.
-async fn scan<T: Send + 'static>(
-    points: usize,
-    read: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refused> {
-    if points <= INLINE_POINTS {
-        return Ok(read());
-    }
-    tokio::task::spawn_blocking(read).await.map_err(|broken| Refused::Storage(Box::new(broken)))
-}
-
-fn numeric_view(heads: &JobHeads, name: &ChannelName) -> Result<(u32, NumericView), Refused> {
-    let inner = heads.lock();
-    let (number, channel) = inner.find_channel(name)?;
-    match &channel.head {
-        Head::Numeric(head) => Ok((number, head.view())),
-        _ => Err(kind_differs(name, channel.record.kind, ChannelKind::Numeric)),
     }
 }
 

@@ -13,6 +13,7 @@ use neptune_wire::job::Attempt;
 use neptune_wire::{AttemptNumber, Job, JobId, JobRef, JobUid, Micros, Project, ProjectKey};
 use tokio::sync::watch;
 
+use crate::engine::Core;
 use crate::heads::JobHeads;
 use crate::{Engine, Refused};
 
@@ -323,7 +324,7 @@ impl JobCell {
     }
 
     /// What the job produced, read from the store unless it is in memory.
-    pub(crate) async fn heads(&self, store: &Store) -> Result<Arc<JobHeads>, Refused> {
+    pub(crate) async fn heads(&self, core: &Core) -> Result<Arc<JobHeads>, Refused> {
         if let Some(heads) = self.find_heads() {
             heads.touch();
             return Ok(heads);
@@ -332,7 +333,7 @@ impl JobCell {
         if let Some(heads) = self.find_heads() {
             return Ok(heads);
         }
-        let heads = Arc::new(JobHeads::load(store, self.uid).await?);
+        let heads = JobHeads::load(&core.store, self.uid, &core.sealer).await?;
         *self.heads.write().expect(LOCK) = Some(heads.clone());
         Ok(heads)
     }

@@ -48,9 +48,10 @@ pub struct FramePage {
 pub struct FrameRange(KeyRange);
 
 impl FrameRange {
-    /// All of a job's log.
-    pub fn of_job(job: &JobUid) -> FrameRange {
-        FrameRange(Tag::Frame.job_range(job))
+    /// A job's log behind a frame; all of it behind 0.
+    pub fn of_job_after(job: &JobUid, seq: u64) -> FrameRange {
+        let start = StoreKey::Frame { job: *job, seq: seq.saturating_add(1) }.encode().bytes;
+        FrameRange(KeyRange { start, ..Tag::Frame.job_range(job) })
     }
 }
 

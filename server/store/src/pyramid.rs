@@ -24,8 +24,8 @@ use crate::chunk::{BLOCK_POINTS, Points};
 pub const NODE_POINTS: usize = 256;
 /// Nodes of one page, and nodes under one node of the next level.
 pub const FAN_OUT: usize = BLOCK_POINTS / NODE_POINTS;
-/// Levels that a channel of 2^64 points would need at most.
-pub const LEVELS: u8 = 14;
+/// Levels of any channel: the nodes of the last one stand for 2^56 points.
+pub const LEVELS: u8 = 13;
 
 const VERSION: u8 = 1;
 const HAS_NAN: u8 = 1;

@@ -202,20 +202,9 @@ impl Writes {
         self.put(StoreKey::Frame { job: *job, seq }.encode(), frame);
     }
 
-    /// The state of a channel, in place of the one it had; chunks and pages go beside it.
-    pub fn put_channel_state(
-        &mut self,
-        job: &JobUid,
-        channel: u32,
-        old: Option<&ChannelStateRecord>,
-        new: &ChannelStateRecord,
-    ) {
-        debug_assert!(old.is_none_or(|old| old.seq < new.seq));
-        let key = StoreKey::ChannelState { job: *job, channel };
-        match old {
-            Some(old) => self.replace(key, old, new),
-            None => self.create(key, new),
-        }
+    /// The state of a channel; chunks and pages go beside it, and the job's seal is replaced in the same commit.
+    pub fn put_channel_state(&mut self, job: &JobUid, channel: u32, record: &ChannelStateRecord) {
+        self.put(StoreKey::ChannelState { job: *job, channel }.encode(), record.encode());
     }
 
     /// How far a job is sealed, in place of what was; one of its numbers grows.

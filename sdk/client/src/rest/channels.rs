@@ -2,8 +2,8 @@
 
 use neptune_wire::columns::{self, COLUMNS, Table};
 use neptune_wire::query::{
-    AppendPoints, Appended, Axis, EnvelopeQuery, Envelopes, Images, ImagesQuery, Lines, Points, PointsQuery,
-    TextQuery,
+    AppendPoints, Appended, Axis, Edges, EnvelopeQuery, Envelopes, Images, ImagesQuery, Lines, Points,
+    PointsQuery, Scale, TextQuery,
 };
 use neptune_wire::{Channel, ChannelName, Chart, CreateChannel, CreateChart, JobRef};
 use reqwest::{Method, RequestBuilder, header};
@@ -185,6 +185,12 @@ impl Rest {
             Axis::X => {}
             Axis::Time => pairs.push(("by", "time".into())),
             Axis::Index => pairs.push(("by", "index".into())),
+        }
+        if query.scale == Scale::Log {
+            pairs.push(("scale", "log".into()));
+        }
+        if query.edges == Edges::Even {
+            pairs.push(("edges", "even".into()));
         }
         Ok(self.request(Method::GET, &["envelope"])?.query(&pairs))
     }

@@ -64,13 +64,8 @@ async fn an_attempt_reaches_its_own_job_alone() {
     engine.create_channel(&all, &other, create.clone(), NOW).await.unwrap();
     let chart = neptune_wire::CreateChart { name: "c".parse().unwrap(), series: vec![] };
     let exit = Exit { how: ExitKind::Code { code: 0 }, ended_micros: NOW, aborted: false, reason: None };
-    let envelope = |job: &JobRef| EnvelopeQuery {
-        series: vec![SeriesRef { job: job.clone(), channel: loss.clone() }],
-        from: None,
-        to: None,
-        buckets: 10,
-        by: Default::default(),
-    };
+    let envelope =
+        |job: &JobRef| EnvelopeQuery::of(vec![SeriesRef { job: job.clone(), channel: loss.clone() }], 10);
     let points = PointsQuery::default();
     let channels = |job: &JobRef| Topic::Channels { job: job.clone(), channels: vec![loss.clone()] };
 

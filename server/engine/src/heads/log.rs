@@ -8,10 +8,9 @@
 //!
 //! The stored bytes are one stream over all attempts, with offsets of its own ([`Piece::start`]).
 
+use neptune_store::Steps;
 use neptune_wire::AttemptNumber;
 use neptune_wire::frame::Log;
-
-use super::Steps;
 
 /// A line is cut at the first character that begins beyond so many bytes.
 pub(crate) const LINE_BYTES: usize = 64 << 10;

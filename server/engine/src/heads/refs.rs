@@ -1,6 +1,6 @@
 //! Heads of text and image channels: how many points, and which frame each begins in. The points stay in the frame log.
 
-use super::Steps;
+use neptune_store::Steps;
 
 /// Where the points of a text or image channel lie.
 ///

@@ -37,7 +37,7 @@ impl Core {
         points: AppendPoints,
         now: Micros,
     ) -> Result<Appended, Refused> {
-        let heads = cell.heads(&self.store).await?;
+        let heads = cell.heads(self).await?;
         let _one = heads.appending.lock().await;
         let asked = digest_of(&points);
         if let Some(before) = self.store.find_appended(&cell.uid, &hash).await? {

@@ -30,7 +30,7 @@ impl Core {
         if id == DIRECT {
             return Err(Refused::field("session", "must not be all zeros; take 16 random bytes"));
         }
-        let heads = cell.heads(&self.store).await?;
+        let heads = cell.heads(self).await?;
         let _one = heads.writing.lock().await;
         heads.check_current()?;
         let (found, count) = {

@@ -162,7 +162,12 @@ impl Place {
             Head::Text(_) | Head::Log(_) => LINES_BEHIND,
             Head::Images(_) => IMAGES_BEHIND,
         };
-        if count - self.next > limit {
+        // Points that lie in chunks are read by those who ask for a range.
+        let sealed = match &channel.head {
+            Head::Numeric(head) => head.sealed().running.count,
+            _ => 0,
+        };
+        if count - self.next > limit || self.next < sealed {
             return News::Event(self.skip_to(count, open, revision));
         }
         match &channel.head {

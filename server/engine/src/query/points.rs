@@ -1,19 +1,23 @@
 //! Pages of exact points, by (x, arrival) or by arrival.
+//!
+//! Where points arrived in order of x, a page is a stretch of the channel, found by its ends. Where they did not, every
+//! page is picked from all points that its range may hold, by one pass.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::collections::BinaryHeap;
 
-use neptune_wire::query::{PointOrder, PointsQuery};
+use neptune_store::chunk::Points;
+use neptune_store::pyramid::node_points;
+use neptune_wire::query::{Axis, PointOrder, PointsQuery};
 
 use super::PointsPage;
 use crate::Refused;
-use crate::envelope::partition;
-use crate::heads::numeric::NumericView;
-use crate::heads::order::{XOrder, order_key};
-use crate::live::LivePoints;
+use crate::envelope::span;
+use crate::series::{Piece, Series};
 
 const LIMIT: u32 = 10_000;
 const LIMIT_MAX: u32 = 100_000;
+/// Nodes of this level are passed over where no point of theirs can be asked for: they stand for a block each.
+const SKIP_LEVEL: u8 = 1;
 
 /// A checked query.
 pub(super) struct Asked {
@@ -49,14 +53,19 @@ impl Asked {
         Ok(Asked { from: query.from, to: query.to, limit: limit as usize, after })
     }
 
-    /// How many points the page costs a look at, beyond its own.
-    pub(super) fn points_to_scan(&self, view: &NumericView) -> usize {
-        match self.after {
-            After::X(_) if view.ordered => 0,
-            After::X(_) => view.len() - view.order.as_ref().map_or(0, |order| order.len()),
-            After::Arrival(_) if self.from.is_none() && self.to.is_none() => 0,
-            After::Arrival(_) => view.len(),
-        }
+    fn has_range(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
+    /// Whether an x is asked for. A range holds no NaN.
+    fn holds(&self, x: f64) -> bool {
+        !self.has_range()
+            || (self.from.is_none_or(|from| x >= from) && self.to.is_none_or(|to| x <= to) && !x.is_nan())
+    }
+
+    /// Whether some x between two finite ones may be asked for.
+    fn meets(&self, (low, high): (f64, f64)) -> bool {
+        self.from.is_none_or(|from| high >= from) && self.to.is_none_or(|to| low <= to)
     }
 }
 
@@ -73,91 +82,209 @@ pub(super) fn check_range(from: Option<f64>, to: Option<f64>) -> Result<(), Refu
     }
 }
 
-/// The asked page, and the order of x if one had to be made.
-pub(super) fn page(view: &NumericView, asked: &Asked) -> (PointsPage, Option<Arc<XOrder>>) {
+/// A number that orders as x does: -0.0 and 0.0 are equal, NaN is above all.
+pub(super) fn order_key(x: f64) -> u64 {
+    if x.is_nan() {
+        return u64::MAX;
+    }
+    // Adding zero makes -0.0 positive.
+    let bits = (x + 0.0).to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// The asked page.
+pub(super) async fn page(series: &Series<'_>, asked: &Asked) -> Result<PointsPage, Refused> {
     match asked.after {
-        After::Arrival(first) => (page_by_arrival(view, asked, first), None),
-        After::X(after) if view.ordered => {
-            let (places, next) = places_by_x(view, asked, after, |at| at);
-            (PointsPage::of_run(view, places, next), None)
-        }
-        After::X(after) => {
-            let complete = view.order.clone().filter(|order| order.len() >= view.len());
-            let order = complete.clone().unwrap_or_else(|| Arc::new(XOrder::of_view(view)));
-            let arrivals = order.arrivals();
-            let (places, next) = places_by_x(view, asked, after, |at| arrivals[at] as usize);
-            let mut page = PointsPage { next, ..PointsPage::default() };
-            arrivals[places].iter().for_each(|arrival| page.push(view, *arrival as usize));
-            (page, complete.is_none().then_some(order))
-        }
+        After::Arrival(first) => page_by_arrival(series, asked, first).await,
+        After::X(after) if series.is_ordered(Axis::X) => page_of_run(series, asked, after).await,
+        After::X(after) => page_of_all(series, asked, after).await,
     }
 }
 
-/// The places of the page in the order of x, and the cursor of the next. `arrival_of`: the point at a place.
-fn places_by_x(
-    view: &NumericView,
+/// A page by x, where that is arrival.
+async fn page_of_run(
+    series: &Series<'_>,
     asked: &Asked,
     after: Option<(u64, u64)>,
-    arrival_of: impl Fn(usize) -> usize,
-) -> (Range<usize>, Option<String>) {
-    let place = |at: usize| {
-        let arrival = arrival_of(at);
-        (order_key(view.x(arrival)), arrival as u64)
-    };
-    let from = asked.from.map_or(0, order_key);
-    let to = match (asked.from, asked.to) {
-        (None, None) => u64::MAX,
-        // A range holds no NaN.
-        (_, to) => order_key(to.unwrap_or(f64::INFINITY)),
-    };
-    let start = partition(0..view.len(), |at| {
-        let here = place(at);
-        here.0 < from || after.is_some_and(|after| here <= after)
-    });
-    let end = partition(start..view.len(), |at| place(at).0 <= to);
-    let last = end.min(start + asked.limit);
-    let next = (start < last && last < end).then(|| {
-        let (key, arrival) = place(last - 1);
-        format!("x{key:x}-{arrival}")
-    });
-    (start..last, next)
+) -> Result<PointsPage, Refused> {
+    let (mut start, mut end) = (0, series.len());
+    if let Some(from) = asked.from {
+        start = series.partition(Axis::X, |x| x < from).await?;
+    }
+    if let Some(to) = asked.to {
+        end = series.partition(Axis::X, |x| x <= to).await?;
+    }
+    if let Some((_, arrival)) = after {
+        start = start.max(arrival.saturating_add(1));
+    }
+    let last = end.min(start.saturating_add(asked.limit as u64));
+    let mut page = PointsPage::default();
+    push_run(series, start..last, &mut page).await?;
+    if let (Some(x), true) = (page.x.last(), last < end) {
+        page.next = Some(x_cursor(order_key(*x), last - 1));
+    }
+    Ok(page)
 }
 
-fn page_by_arrival(view: &NumericView, asked: &Asked, first: u64) -> PointsPage {
-    let first = usize::try_from(first).unwrap_or(usize::MAX).min(view.len());
-    if asked.from.is_none() && asked.to.is_none() {
-        let last = view.len().min(first + asked.limit);
-        let next = (last < view.len()).then(|| format!("a{last}"));
-        return PointsPage::of_run(view, first..last, next);
-    }
-    let from = asked.from.unwrap_or(f64::NEG_INFINITY);
-    let to = asked.to.unwrap_or(f64::INFINITY);
-    let mut page = PointsPage::default();
-    for arrival in first..view.len() {
-        let x = view.x(arrival);
-        if from <= x && x <= to {
-            if page.x.len() == asked.limit {
-                page.next = Some(format!("a{arrival}"));
-                break;
+/// A page by x of points that arrived in another order: the least of all that lie behind the cursor.
+async fn page_of_all(
+    series: &Series<'_>,
+    asked: &Asked,
+    after: Option<(u64, u64)>,
+) -> Result<PointsPage, Refused> {
+    let mut least: BinaryHeap<Row> = BinaryHeap::with_capacity(asked.limit + 2);
+    let mut pieces = series.cover(0..series.len(), Some(SKIP_LEVEL));
+    pieces.reverse();
+    while let Some(piece) = pieces.pop() {
+        match piece {
+            Piece::Nodes { level, nodes } => {
+                let (now, later) = Series::split_nodes(nodes);
+                if !later.is_empty() {
+                    pieces.push(Piece::Nodes { level, nodes: later });
+                }
+                let summaries = series.nodes(level, now.clone()).await?;
+                for (node, summary) in now.zip(summaries) {
+                    let first = node * node_points(level);
+                    let end = first + node_points(level);
+                    let may_hold = span(Axis::X, first, &summary).is_none_or(|span| asked.meets(span));
+                    match pieces.last_mut() {
+                        Some(Piece::Points(last)) if may_hold && last.end == first => last.end = end,
+                        _ if may_hold => pieces.push(Piece::Points(first..end)),
+                        _ => {}
+                    }
+                }
             }
-            page.push(view, arrival);
+            Piece::Points(points) => {
+                let (now, later) = Series::split_points(points);
+                if !later.is_empty() {
+                    pieces.push(Piece::Points(later));
+                }
+                for part in series.points(now).await? {
+                    for (arrival, at) in (part.first..).zip(part.range) {
+                        let place = (order_key(part.block.x[at]), arrival);
+                        let behind = after.is_none_or(|after| place > after);
+                        if behind && asked.holds(part.block.x[at]) {
+                            push_least(&mut least, asked.limit + 1, Row::of(place, &part.block, at));
+                        }
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
         }
     }
-    page
+    let mut rows = least.into_sorted_vec();
+    let more = rows.len() > asked.limit;
+    rows.truncate(asked.limit);
+    let mut page = PointsPage::default();
+    if let (Some(last), true) = (rows.last(), more) {
+        page.next = Some(x_cursor(last.place.0, last.place.1));
+    }
+    for row in rows {
+        page.x.push(row.x);
+        page.y.push(row.y);
+        page.time.push(row.time);
+    }
+    Ok(page)
 }
 
-impl PointsPage {
-    fn of_run(view: &NumericView, run: Range<usize>, next: Option<String>) -> PointsPage {
-        let LivePoints { x, y, time } = view.copy(run.start as u64..run.end as u64);
-        PointsPage { x, y, time, next }
-    }
+/// A point and its place in the order of x.
+struct Row {
+    place: (u64, u64),
+    x: f64,
+    y: f64,
+    time: i64,
+}
 
-    fn push(&mut self, view: &NumericView, arrival: usize) {
-        let (x, y, time) = view.point(arrival);
-        self.x.push(x);
-        self.y.push(y);
-        self.time.push(time);
+impl Row {
+    fn of(place: (u64, u64), points: &Points, at: usize) -> Row {
+        Row { place, x: points.x[at], y: points.y[at], time: points.time[at] }
     }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Row {}
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Row {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.place.cmp(&other.place)
+    }
+}
+
+fn push_least(least: &mut BinaryHeap<Row>, limit: usize, row: Row) {
+    if least.len() < limit {
+        least.push(row);
+    } else if let Some(mut most) = least.peek_mut()
+        && row < *most
+    {
+        *most = row;
+    }
+}
+
+async fn page_by_arrival(series: &Series<'_>, asked: &Asked, first: u64) -> Result<PointsPage, Refused> {
+    let mut page = PointsPage::default();
+    let mut left = first.min(series.len())..series.len();
+    if !asked.has_range() {
+        let last = left.end.min(left.start + asked.limit as u64);
+        push_run(series, left.start..last, &mut page).await?;
+        page.next = (last < left.end).then(|| format!("a{last}"));
+        return Ok(page);
+    }
+    while !left.is_empty() {
+        let (now, later) = Series::split_points(left);
+        for part in series.points(now).await? {
+            for (arrival, at) in (part.first..).zip(part.range) {
+                if !asked.holds(part.block.x[at]) {
+                    continue;
+                }
+                if page.x.len() == asked.limit {
+                    page.next = Some(format!("a{arrival}"));
+                    return Ok(page);
+                }
+                push_points(&mut page, &part.block, at..at + 1);
+            }
+        }
+        tokio::task::yield_now().await;
+        left = later;
+    }
+    Ok(page)
+}
+
+/// Adds points that follow each other.
+async fn push_run(
+    series: &Series<'_>,
+    range: std::ops::Range<u64>,
+    page: &mut PointsPage,
+) -> Result<(), Refused> {
+    let mut left = range;
+    while !left.is_empty() {
+        let (now, later) = Series::split_points(left);
+        for part in series.points(now).await? {
+            push_points(page, &part.block, part.range);
+        }
+        left = later;
+    }
+    Ok(())
+}
+
+fn push_points(page: &mut PointsPage, points: &Points, range: std::ops::Range<usize>) {
+    page.x.extend_from_slice(&points.x[range.clone()]);
+    page.y.extend_from_slice(&points.y[range.clone()]);
+    page.time.extend_from_slice(&points.time[range]);
+}
+
+fn x_cursor(key: u64, arrival: u64) -> String {
+    format!("x{key:x}-{arrival}")
 }
 
 fn read_x_cursor(cursor: &str) -> Option<(u64, u64)> {

@@ -9,6 +9,8 @@ use super::*;
 use crate::testing::*;
 use crate::{IngestEvents, IngestSink};
 
+mod envelopes;
+
 /// A job with one session open.
 struct Sender {
     engine: Engine,
@@ -57,13 +59,23 @@ impl Sender {
     async fn send_points(&mut self, points: &[(f64, f64)]) {
         let x: Vec<f64> = points.iter().map(|point| point.0).collect();
         let y: Vec<f64> = points.iter().map(|point| point.1).collect();
+        self.send_columns(&x, &y, &vec![NOW.0; x.len()]).await;
+    }
+
+    async fn send_columns(&mut self, x: &[f64], y: &[f64], time: &[i64]) {
         let mut at = 0;
         while at < x.len() {
             let mut frame = self.frame();
-            at += frame.push_numeric(0, &x[at..], &y[at..], &vec![NOW.0; x.len() - at]);
+            at += frame.push_numeric(0, &x[at..], &y[at..], &time[at..]);
             self.send(frame).await;
         }
         self.settle().await;
+    }
+
+    /// Takes the job through a round of sealing.
+    async fn seal(&self) {
+        let heads = self.engine.find_heads(&self.grant, &self.job).await.unwrap();
+        self.engine.core.seal_job(&heads).await.unwrap();
     }
 
     /// The same data under another engine, as after a start.
@@ -131,14 +143,18 @@ proptest! {
         by_x: bool,
         limit in 1..9_u32,
         range in prop::option::of((-25i32..25, 0..30i32)),
+        sealed in prop::option::of(any::<prop::sample::Index>()),
     ) {
         let mut points = points;
         if sorted {
-            points.sort_by_key(|point| crate::heads::order::order_key(point.0));
+            points.sort_by_key(|point| points::order_key(point.0));
         }
         let found = in_runtime(async {
             let mut sender = Sender::new().await;
-            sender.send_points(&points).await;
+            let early = sealed.map_or(0, |sealed| sealed.index(points.len() + 1));
+            sender.send_points(&points[..early]).await;
+            sender.seal().await;
+            sender.send_points(&points[early..]).await;
             let mut query = PointsQuery {
                 order: if by_x { PointOrder::X } else { PointOrder::Arrival },
                 limit: Some(limit),
@@ -154,6 +170,9 @@ proptest! {
                 if query.cursor.is_none() && !late.is_empty() {
                     // Points that come while pages are read disturb no page of those that were there.
                     sender.send_points(&late).await;
+                    if sealed.is_some() {
+                        sender.seal().await;
+                    }
                 }
                 query.cursor = page.next;
                 if query.cursor.is_none() {
@@ -391,11 +410,9 @@ async fn envelopes_are_answered_in_the_asked_order() {
     sender.send_points(&points).await;
     let series = |job: &str| SeriesRef { job: job.parse().unwrap(), channel: name("loss") };
     let query = EnvelopeQuery {
-        series: vec![series("TRIG-1"), series(&uid(1).to_string())],
         from: Some(10.0),
         to: Some(99.0),
-        buckets: 3,
-        by: Axis::X,
+        ..EnvelopeQuery::of(vec![series("TRIG-1"), series(&uid(1).to_string())], 3)
     };
     let envelopes = sender.engine.read_envelopes(&sender.grant, &query).await.unwrap();
     assert_eq!(envelopes[0], envelopes[1]);

@@ -168,6 +168,9 @@ impl std::fmt::Display for CsvNumber {
         ("to" = Option<f64>, Query, description = "largest x (time, index), inclusive; all when absent"),
         ("buckets" = Option<u32>, Query, description = "at most so many buckets per series, 1 to 10,000; 1,000 when absent"),
         ("by" = Option<neptune_wire::query::Axis>, Query, description = "what buckets are cut along; `x` when absent"),
+        ("scale" = Option<neptune_wire::query::Scale>, Query, description = "`linear` or `log`; `linear` when absent"),
+        ("edges" = Option<neptune_wire::query::Edges>, Query,
+            description = "`near` even edges (each bucket says what it covers) or `even` at any cost; `near` when absent"),
     ),
     responses(
     (status = 200, description = "by `Accept`: JSON or columns, one table per series", content(
@@ -195,13 +198,7 @@ pub(crate) async fn read_envelopes(
 
 fn envelope_query(query: &str) -> Result<EnvelopeQuery, Failure> {
     let wrong = |field: &str, wanted: String| Failure::Query { field: Some(field.to_owned()), wanted };
-    let mut asked = EnvelopeQuery {
-        series: vec![],
-        from: None,
-        to: None,
-        buckets: limits::BUCKETS,
-        by: Default::default(),
-    };
+    let mut asked = EnvelopeQuery::of(vec![], limits::BUCKETS);
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         let number = || value.parse::<f64>().map_err(|_| wrong(&key, format!("{value:?} must be a number")));
         match key.as_ref() {
@@ -219,13 +216,13 @@ fn envelope_query(query: &str) -> Result<EnvelopeQuery, Failure> {
                     || wrong("buckets", format!("{value:?} must be a whole number from 1 to 10,000"));
                 asked.buckets = value.parse().map_err(|_| wanted())?;
             }
-            "by" => {
-                let text = serde_json::Value::from(value.as_ref());
-                let wanted = |_| wrong("by", format!("{value:?} must be one of x, time, index"));
-                asked.by = serde_json::from_value(text).map_err(wanted)?;
+            "by" => asked.by = choice(&value, "x, time, index").map_err(|wanted| wrong("by", wanted))?,
+            "scale" => {
+                asked.scale = choice(&value, "linear, log").map_err(|wanted| wrong("scale", wanted))?
             }
+            "edges" => asked.edges = choice(&value, "near, even").map_err(|wanted| wrong("edges", wanted))?,
             other => {
-                let wanted = "unknown, expected one of series, from, to, buckets, by";
+                let wanted = "unknown, expected one of series, from, to, buckets, by, scale, edges";
                 return Err(wrong(other, wanted.to_owned()));
             }
         }
@@ -237,6 +234,11 @@ fn envelope_query(query: &str) -> Result<EnvelopeQuery, Failure> {
         ));
     }
     Ok(asked)
+}
+
+/// One of some words.
+fn choice<T: serde::de::DeserializeOwned>(value: &str, words: &str) -> Result<T, String> {
+    serde_json::from_value(value.into()).map_err(|_| format!("{value:?} must be one of {words}"))
 }
 
 fn table_from_envelope(envelope: Envelope) -> Table {
@@ -295,7 +297,10 @@ mod tests {
         );
         check("series=TRIG-1/a&from=x", expect![[r#"from: "x" must be a number"#]]);
         check("series=TRIG-1/a&by=y", expect![[r#"by: "y" must be one of x, time, index"#]]);
-        check("sries=TRIG-1/a", expect!["sries: unknown, expected one of series, from, to, buckets, by"]);
+        check(
+            "sries=TRIG-1/a",
+            expect!["sries: unknown, expected one of series, from, to, buckets, by, scale, edges"],
+        );
         check(&"series=T-1/a&".repeat(201), expect!["series: at most 200 series at once"]);
         let asked = envelope_query("series=T-1%2Ftrain%2Floss&by=time&to=5").unwrap();
         assert_eq!(asked.series[0].channel.as_str(), "train/loss");

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use neptune_client::writer::now;
-use neptune_wire::query::{Axis, EnvelopeQuery, SeriesRef};
+use neptune_wire::query::{EnvelopeQuery, SeriesRef};
 use neptune_wire::{ChannelName, ChannelOrigin};
 
 use super::Load;
@@ -29,7 +29,7 @@ pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
         channel.send_many(&x, &y, now());
         settle(&writer)?;
         let series = vec![SeriesRef { job: open.job.uid.into(), channel: name }];
-        let query = EnvelopeQuery { series, from: None, to: None, buckets: 1_000, by: Axis::X };
+        let query = EnvelopeQuery::of(series, 1_000);
         let mut millis = Vec::with_capacity(ROUNDS);
         for _ in 0..ROUNDS {
             let before = Instant::now();

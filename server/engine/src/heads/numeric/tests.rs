@@ -27,6 +27,13 @@ fn head(points: &[(f64, f64)], step: usize) -> NumericHead {
     head
 }
 
+/// All open points of a view.
+fn held(view: &NumericView) -> Points {
+    let mut points = Points::default();
+    view.open.iter().for_each(|block| points.extend(block, 0..block.len()));
+    points
+}
+
 fn nasty() -> impl Strategy<Value = f64> {
     prop_oneof![
         4 => (-9i32..9).prop_map(f64::from),
@@ -47,11 +54,11 @@ proptest! {
     ) {
         let head = head(&points, step);
         let view = head.view();
-        prop_assert_eq!(view.len(), points.len());
-        for (at, (x, y)) in points.iter().enumerate() {
-            let found = view.point(at);
-            prop_assert_eq!((found.0.to_bits(), found.1.to_bits()), (x.to_bits(), y.to_bits()));
-        }
+        prop_assert_eq!(view.len(), points.len() as u64);
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let found = held(&view);
+        let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
+        prop_assert_eq!((bits(&found.x), bits(&found.y)), (bits(&x), bits(&y)));
         let summary = head.summary();
         let y: Vec<f64> = points.iter().map(|point| point.1).filter(|y| !y.is_nan()).collect();
         let least = |values: &[f64]| values.iter().copied().fold(f64::NAN, f64::min);
@@ -75,26 +82,6 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn order_of_x_is_a_stable_sort_however_it_grew(
-        points in prop::collection::vec((nasty(), Just(0.0)), 1..80),
-        known in any::<prop::sample::Index>(),
-    ) {
-        let all = head(&points, 7);
-        let mut part = head(&points[..known.index(points.len())], 7).view();
-        part.order = Some(std::sync::Arc::new(XOrder::of_view(&part)));
-        let grown = NumericView { order: part.order, ..all.view() };
-        let mut expected: Vec<u32> = (0..points.len() as u32).collect();
-        let x = |at: &u32| points[*at as usize].0;
-        expected.sort_by(|a, b| match (x(a).is_nan(), x(b).is_nan()) {
-            (false, false) => x(a).partial_cmp(&x(b)).unwrap(),
-            (a, b) => a.cmp(&b),
-        });
-        let order = XOrder::of_view(&grown);
-        prop_assert_eq!(order.arrivals(), &expected);
-        prop_assert_eq!(all.view().ordered, expected.is_sorted());
-    }
 }
 
 #[test]
@@ -102,7 +89,7 @@ fn blocks_are_full_but_for_the_last_and_views_stay_as_they_were() {
     let points: Vec<(f64, f64)> = (0..3 * BLOCK_POINTS as u32 + 5).map(|i| (f64::from(i), 1.0)).collect();
     let mut head = head(&points, 1_000);
     let before = head.view();
-    let sizes: Vec<usize> = before.blocks().map(|block| block.len()).collect();
+    let sizes: Vec<usize> = before.open.iter().map(|block| block.len()).collect();
     assert_eq!(sizes, [BLOCK_POINTS, BLOCK_POINTS, BLOCK_POINTS, 5]);
     let copied = head.copy(BLOCK_POINTS as u64 - 1..2 * BLOCK_POINTS as u64 + 1);
     assert_eq!(copied.x.len(), BLOCK_POINTS + 2);
@@ -112,7 +99,7 @@ fn blocks_are_full_but_for_the_last_and_views_stay_as_they_were() {
     let bytes = frame.finish();
     let FrameBlock::Numeric(one) = parse(&bytes).unwrap().blocks[0].1 else { panic!("a numeric block") };
     head.append(&one);
-    assert_eq!((before.len(), head.len()), (points.len(), points.len() as u64 + 1));
+    assert_eq!((before.len(), head.len()), (points.len() as u64, points.len() as u64 + 1));
 }
 
 #[test]
@@ -120,4 +107,31 @@ fn the_mean_of_the_largest_numbers_is_finite() {
     let points = [(0.0, f64::MAX), (1.0, f64::MAX), (2.0, f64::INFINITY), (3.0, f64::NAN)];
     let mean = head(&points, 4).summary().mean.unwrap().0;
     assert!((mean / f64::MAX - 1.0).abs() < 1e-12, "{mean}");
+}
+
+#[test]
+fn what_is_sealed_is_let_go_of_and_nothing_else() {
+    let size = BLOCK_POINTS as u64;
+    for first in [1, 5, size - 1, size, size + 1, 2 * size + 3] {
+        for more in [0, 1, size, size + 7] {
+            let points: Vec<(f64, f64)> = (0..first + more).map(|at| (at as f64, -(at as f64))).collect();
+            let mut head = head(&points[..first as usize], 997);
+            let state = NumericState { running: head.view().running, parts: vec![] };
+            let later = &points[first as usize..];
+            let columns = |at: fn(&(f64, f64)) -> f64| later.iter().map(at);
+            head.extend(later.len(), columns(|point| point.0), columns(|point| point.1), 0..);
+            head.seal(state);
+            let view = head.view();
+            assert_eq!((view.sealed, view.len(), head.open_count()), (first, first + more, more));
+            assert!(held(&view).x.iter().zip(first..).all(|(x, at)| *x == at as f64));
+            assert_eq!(held(&view).len() as u64, more);
+            // Cut where the blocks of the channel are.
+            let mut next = first;
+            for block in &view.open {
+                assert!(next / size == (next + block.len() as u64 - 1) / size);
+                next += block.len() as u64;
+            }
+            assert_eq!(head.copy(first..first + more).x.len() as u64, more);
+        }
+    }
 }

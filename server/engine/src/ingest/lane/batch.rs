@@ -261,6 +261,7 @@ impl Placed {
         if stale {
             for job in self.jobs.values() {
                 job.heads.make_stale();
+                core.sealer.drop_stale(&job.heads);
                 job.cell.forget_heads(&job.heads);
             }
         }
@@ -295,13 +296,13 @@ fn apply_frame(frame: FrameEntry, place: u64, core: &Core) -> Told {
     let FrameEntry { open, connection, seq, what, room } = frame;
     match what {
         What::Frame { bytes, points, .. } => {
-            apply_stored(&open.heads, place, &bytes, Some(&open.session));
+            apply_stored(core, &open.heads, place, &bytes, Some(&open.session));
             core.counters.frames.fetch_add(1, Ordering::Relaxed);
             core.counters.points.fetch_add(points, Ordering::Relaxed);
         }
         What::Refused { why, stand_in, .. } => {
             if let Some((bytes, _)) = stand_in {
-                apply_stored(&open.heads, place, &bytes, Some(&open.session));
+                apply_stored(core, &open.heads, place, &bytes, Some(&open.session));
             }
             core.counters.refused_frames.fetch_add(1, Ordering::Relaxed);
             connection.tell(IngestEvent::Refused { session: open.session.id, seq, why });
@@ -312,7 +313,7 @@ fn apply_frame(frame: FrameEntry, place: u64, core: &Core) -> Told {
 
 fn apply_json(json: JsonEntry, place: u64, core: &Core) {
     for (seq, bytes) in (place..).zip(&json.frames) {
-        apply_stored(&json.heads, seq, bytes, None);
+        apply_stored(core, &json.heads, seq, bytes, None);
     }
     core.counters.frames.fetch_add(json.frames.len() as u64, Ordering::Relaxed);
     core.counters.points.fetch_add(json.points, Ordering::Relaxed);
@@ -320,10 +321,11 @@ fn apply_json(json: JsonEntry, place: u64, core: &Core) {
     let _ = json.stored.send(Ok(()));
 }
 
-fn apply_stored(heads: &JobHeads, seq: u64, bytes: &[u8], session: Option<&Session>) {
+fn apply_stored(core: &Core, heads: &Arc<JobHeads>, seq: u64, bytes: &[u8], session: Option<&Session>) {
     match parse(bytes) {
         Ok(frame) => {
-            heads.lock().apply(seq, &frame, session);
+            let added = heads.lock().apply(seq, &frame, session);
+            core.sealer.added(heads, bytes.len() as u64, added.open);
         }
         // It was parsed before it lined up; memory that changes by itself is past helping.
         Err(error) => tracing::error!(seq, %error, "a stored frame cannot be read"),

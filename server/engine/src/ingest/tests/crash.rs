@@ -31,6 +31,8 @@ enum Act {
     Json { client: u8, again: bool },
     /// What happens to the next commits.
     Troubles(Vec<Trouble>),
+    /// A job's points are sealed.
+    Seal { job: u8 },
     /// The disk is full, or has room.
     Full(bool),
     /// Time passes.
@@ -55,6 +57,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => client().prop_map(|client| Act::Reconnect { client }),
         2 => (client(), any::<bool>()).prop_map(|(client, again)| Act::Json { client, again }),
         2 => prop::collection::vec(trouble, 1..5).prop_map(Act::Troubles),
+        3 => (1..=JOBS).prop_map(|job| Act::Seal { job }),
         1 => any::<bool>().prop_map(Act::Full),
         4 => (0..12_u8).prop_map(Act::Wait),
     ]
@@ -117,9 +120,12 @@ impl Model {
         let seq = self.clients[usize::from(client)].frames.len() as u64 + 1;
         let mut frame = FrameBuilder::new(session(client + 1), seq);
         let mut effect = Effect::default();
-        let count = 1 + self.random(4);
+        // Now and then enough to complete a block.
+        let count = if self.random(12) == 0 { 2_500 } else { 1 + self.random(4) };
         effect.values = (0..count).map(|_| self.fresh_value()).collect();
-        let x = vec![seq as f64; effect.values.len()];
+        let late = self.random(3) == 0;
+        let x: Vec<f64> =
+            (0..count).map(|at| if late { -(at as f64) } else { (10 * seq + at) as f64 }).collect();
         frame.push_numeric(0, &x, &effect.values, &vec![0; x.len()]);
         // The first client of a job writes its log.
         if client < JOBS && self.random(2) == 0 {
@@ -206,6 +212,13 @@ impl Life<'_> {
             }
             Act::Json { client, again } => self.json(client, again).await,
             Act::Troubles(troubles) => self.kv.script(troubles),
+            Act::Seal { job } => {
+                let core = self.engine.core.clone();
+                if let Ok(heads) = self.engine.find_heads(&self.grant, &uid(job).into()).await {
+                    // Beside whatever else goes on; troubles end it anywhere.
+                    tokio::spawn(async move { core.seal_job(&heads).await });
+                }
+            }
             Act::Full(full) => self.kv.set_full(full),
             Act::Wait(millis) => tokio::time::sleep(std::time::Duration::from_millis(millis.into())).await,
         }
@@ -294,6 +307,10 @@ impl Life<'_> {
 
     /// Compares all that is stored with what the marks say is.
     async fn check(&mut self) {
+        let mut damage = Vec::new();
+        let mut tell = |found: neptune_store::Damage| damage.push(found.to_string());
+        self.engine.store().check(self.engine.blobs(), &mut tell).await.unwrap();
+        assert!(damage.is_empty(), "{damage:#?}");
         let mut dropped = HashMap::<JobRef, u64>::new();
         for client in 0..CLIENTS {
             assert!(self.connect(client).await);
@@ -303,7 +320,7 @@ impl Life<'_> {
             let values: Vec<f64> = stored.iter().flat_map(|(_, effect)| effect.values.clone()).collect();
             let found = points(&self.engine, &self.grant, &job, &format!("values {client}")).await;
             let found: Vec<f64> = found.iter().map(|point| point.1).collect();
-            assert_eq!(found, values, "client {client}");
+            assert!(found == values, "client {client}: {} points are not {}", found.len(), values.len());
             *dropped.entry(job.clone()).or_default() +=
                 stored.iter().map(|(_, effect)| effect.dropped).sum::<u64>();
             if client < JOBS {

@@ -1,0 +1,371 @@
+//! Sealing: what is open of a job goes into chunks, then its frames are cleared.
+//!
+//! One round takes a job through: for every channel, all points of the frames that were applied when it was looked at are
+//! compressed and committed together with the channel's state, which says so; then the head lets go of them. When all
+//! channels are through, the frames are cleared. It may end anywhere: a channel is sealed up to some frame or is not, and
+//! frames that some state does not hold yet are still there.
+//!
+//! A round is due when a job's oldest open frame is [`AGE_MICROS`] old, when its frames take more than
+//! [`ROUND_BYTES`], or when all open points together take more memory than [`OPEN_POINTS`] stand for; then the jobs
+//! with the most come first, and whoever fills them waits for room.
+
+mod numeric;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use neptune_store::kv::ReadError;
+use neptune_store::{
+    ChannelState, ChannelStateRecord, NumericState, SealRecord, StoreError, WriteError, Writes,
+};
+use neptune_wire::{JobUid, Micros};
+use tokio::sync::{Notify, watch};
+
+use self::numeric::{Sealed, Task};
+use crate::engine::Core;
+use crate::heads::log::LogCursor;
+use crate::heads::numeric::NumericView;
+use crate::heads::{Head, JobHeads};
+use crate::registry::LOCK;
+
+/// Open points are sealed after so long.
+const AGE_MICROS: i64 = 60 * 1_000_000;
+/// Frames of one job that are sealed without waiting.
+const ROUND_BYTES: u64 = 16 << 20;
+/// Frames of one job for each of its open channels, below which a round would make parts too small.
+const CHANNEL_BYTES: u64 = 2 << 10;
+/// Open points of all jobs, at 24 bytes each; above it senders wait for room.
+const OPEN_POINTS: u64 = 48 << 20;
+/// From here on rounds begin without waiting.
+const MANY_POINTS: u64 = OPEN_POINTS / 4 * 3;
+/// Channels that are looked at under one lock, and compressed together.
+const GROUP_CHANNELS: usize = 256;
+/// Points that are compressed together, where channels have many.
+const GROUP_POINTS: u64 = 1 << 20;
+/// Between two tries while the disk is full or the backend is in trouble.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Which jobs have something open, and how much there is of it.
+pub(crate) struct Sealer {
+    open: Mutex<HashMap<JobUid, Arc<JobHeads>>>,
+    /// Open points of all jobs in memory.
+    points: AtomicU64,
+    due: Notify,
+    sealed: Notify,
+    /// The present, as of the last tick.
+    now: AtomicI64,
+}
+
+/// What a job has open.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// When the oldest of it came, by the time of ticks; 0 for nothing.
+    since: AtomicI64,
+    /// Bytes of frames since the last round.
+    bytes: AtomicU64,
+    points: AtomicU64,
+    is_listed: AtomicBool,
+}
+
+impl Sealer {
+    pub(crate) fn new() -> Sealer {
+        Sealer {
+            open: Mutex::default(),
+            points: AtomicU64::new(0),
+            due: Notify::new(),
+            sealed: Notify::new(),
+            now: AtomicI64::new(0),
+        }
+    }
+
+    /// Frames were added to a job.
+    pub(crate) fn added(&self, heads: &Arc<JobHeads>, bytes: u64, points: u64) {
+        let open = &heads.open;
+        let bytes = open.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        open.points.fetch_add(points, Ordering::Relaxed);
+        let all = self.points.fetch_add(points, Ordering::Relaxed) + points;
+        if !open.is_listed.swap(true, Ordering::AcqRel) {
+            open.since.store(self.now.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
+            self.open.lock().expect(LOCK).insert(heads.uid, heads.clone());
+        }
+        if bytes >= ROUND_BYTES || all >= MANY_POINTS {
+            self.due.notify_one();
+        }
+    }
+
+    /// A round begins; answers the last frame it takes, and the bytes of frames so far.
+    fn begin(&self, heads: &JobHeads) -> (u64, u64) {
+        let inner = heads.lock();
+        // What comes from now on is as old as the round.
+        heads.open.since.store(self.now.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
+        (inner.applied, heads.open.bytes.load(Ordering::Relaxed))
+    }
+
+    /// A round has ended well.
+    fn finish(&self, heads: &JobHeads, through: u64, bytes: u64) {
+        let mut listed = self.open.lock().expect(LOCK);
+        let inner = heads.lock();
+        heads.open.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if inner.applied == through {
+            heads.open.is_listed.store(false, Ordering::Release);
+            listed.remove(&heads.uid);
+        }
+    }
+
+    /// Points of a job lie in chunks now.
+    fn sealed(&self, heads: &JobHeads, points: u64) {
+        heads.open.points.fetch_sub(points, Ordering::Relaxed);
+        self.points.fetch_sub(points, Ordering::Relaxed);
+        self.sealed.notify_waiters();
+    }
+
+    /// A job's heads are gone from memory.
+    pub(crate) fn forget(&self, open: &Open) {
+        self.points.fetch_sub(open.points.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.sealed.notify_waiters();
+    }
+
+    /// Heads that differ from what is stored are not sealed; those that are read in their place will be.
+    pub(crate) fn drop_stale(&self, heads: &Arc<JobHeads>) {
+        let mut open = self.open.lock().expect(LOCK);
+        if open.get(&heads.uid).is_some_and(|listed| Arc::ptr_eq(listed, heads)) {
+            open.remove(&heads.uid);
+        }
+    }
+
+    /// Waits until there is room for more open points. Only those wait that fill a job with more than its share.
+    pub(crate) async fn room(&self, heads: &JobHeads, stopping: &watch::Sender<bool>) {
+        loop {
+            let sealed = self.sealed.notified();
+            if self.points.load(Ordering::Relaxed) < OPEN_POINTS || *stopping.borrow() {
+                return;
+            }
+            let share = OPEN_POINTS / (self.open.lock().expect(LOCK).len() as u64).max(1);
+            if heads.open.points.load(Ordering::Relaxed) < share {
+                return;
+            }
+            self.due.notify_one();
+            sealed.await;
+        }
+    }
+
+    /// Open points in memory.
+    pub(crate) fn open_points(&self) -> u64 {
+        self.points.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of frames that are not sealed, of jobs in memory.
+    pub(crate) fn open_bytes(&self) -> u64 {
+        let open = self.open.lock().expect(LOCK);
+        open.values().map(|heads| heads.open.bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lets rounds begin that only time makes due.
+    pub(crate) fn tick(&self, now: Micros) {
+        self.now.store(now.0, Ordering::Relaxed);
+        self.due.notify_one();
+    }
+
+    /// Jobs whose round is due, the one with the most first.
+    fn list_due(&self) -> Vec<Arc<JobHeads>> {
+        let now = self.now.load(Ordering::Relaxed);
+        let many = self.points.load(Ordering::Relaxed) >= MANY_POINTS;
+        let open = self.open.lock().expect(LOCK);
+        let is_due = |heads: &&Arc<JobHeads>| {
+            let age = now - heads.open.since.load(Ordering::Relaxed);
+            let bytes = heads.open.bytes.load(Ordering::Relaxed);
+            many || age >= AGE_MICROS
+                || bytes >= ROUND_BYTES && bytes >= heads.lock().open_channels * CHANNEL_BYTES
+        };
+        let mut due: Vec<Arc<JobHeads>> = open.values().filter(is_due).cloned().collect();
+        due.sort_by_key(|heads| std::cmp::Reverse(heads.open.points.load(Ordering::Relaxed)));
+        if many {
+            // Not all of them: what is left fills up meanwhile.
+            due.truncate(due.len() / 2 + 1);
+        }
+        due
+    }
+}
+
+impl Core {
+    /// Seals what is due until the engine stops.
+    pub(crate) async fn seal_due(self: Arc<Self>) {
+        let mut stopping = self.stopping.subscribe();
+        loop {
+            tokio::select! {
+                () = self.sealer.due.notified() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            for heads in self.sealer.list_due() {
+                if *self.stopping.borrow() {
+                    return;
+                }
+                if let Err(error) = self.seal_job(&heads).await {
+                    tracing::warn!(job = %heads.uid, %error, "points could not be sealed yet; their frames stay");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Takes one job through a round.
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store. What was sealed until then stays so; the rest is taken by the next round.
+    pub(crate) async fn seal_job(&self, heads: &Arc<JobHeads>) -> Result<(), WriteError> {
+        let mut seal = heads.seal.lock().await;
+        if heads.check_current().is_err() {
+            self.sealer.drop_stale(heads);
+            return Ok(());
+        }
+        let (through, bytes) = self.sealer.begin(heads);
+        let mut round = Round { core: self, heads, seal: *seal, writes: Writes::new(), done: Vec::new() };
+        let result = round.run(through).await;
+        *seal = round.seal;
+        match &result {
+            Ok(()) => self.sealer.finish(heads, through, bytes),
+            Err(WriteError::Conflict) => {
+                // Somebody else wrote our job: what is in memory of it differs from what is stored.
+                heads.make_stale();
+                self.sealer.drop_stale(heads);
+                if let Some(cell) = self.registry.find_uid(&heads.uid) {
+                    cell.forget_heads(heads);
+                }
+            }
+            Err(_) => {}
+        }
+        result
+    }
+}
+
+/// One job on its way.
+struct Round<'a> {
+    core: &'a Core,
+    heads: &'a Arc<JobHeads>,
+    seal: Option<SealRecord>,
+    /// What the next commit writes, and the states among it.
+    writes: Writes,
+    done: Vec<(u32, ChannelStateRecord)>,
+}
+
+/// A channel that has something open, as of one moment.
+struct Looked {
+    channel: u32,
+    /// The last frame in it.
+    seq: u64,
+    state: NumericState,
+    view: NumericView,
+}
+
+impl Round<'_> {
+    async fn run(&mut self, through: u64) -> Result<(), WriteError> {
+        let mut next = 0;
+        while let Some(group) = self.look(&mut next) {
+            let mut tasks = Vec::with_capacity(group.len());
+            for Looked { channel, seq, state, view } in group {
+                let task = Task::gather(&self.core.store, self.heads.uid, channel, state, view).await?;
+                tasks.push((channel, seq, task));
+            }
+            let encode = move || tasks.into_iter().map(|(channel, seq, task)| (channel, seq, task.encode()));
+            let sealed = tokio::task::spawn_blocking(move || encode().collect::<Vec<_>>()).await;
+            for (channel, seq, sealed) in
+                sealed.map_err(|broken| StoreError::Read(ReadError::Io(broken.into())))?
+            {
+                self.add(channel, seq, sealed).await?;
+            }
+        }
+        let clears = {
+            let inner = self.heads.lock();
+            let refers = inner.channels.iter().any(|channel| match &channel.head {
+                Head::Numeric(_) => false,
+                Head::Text(head) | Head::Images(head) => head.count() > 0,
+                Head::Log(head) => head.cursor() != LogCursor::default(),
+            });
+            !refers && inner.unreadable == 0
+        };
+        let clears = clears && self.seal.is_none_or(|seal| seal.cleared < through);
+        self.commit(clears.then_some(through)).await?;
+        if clears {
+            self.core.store.clear_frames(&self.heads.uid, through).await?;
+        }
+        Ok(())
+    }
+
+    /// The next channels that have something open, from number `next` on; `None` behind the last.
+    fn look(&self, next: &mut u32) -> Option<Vec<Looked>> {
+        let inner = self.heads.lock();
+        let mut group = Vec::new();
+        let (mut looked, mut points) = (0, 0);
+        while let Some(channel) = inner.channels.get(*next as usize) {
+            if looked == GROUP_CHANNELS || points >= GROUP_POINTS {
+                return Some(group);
+            }
+            if let Head::Numeric(head) = &channel.head
+                && head.open_count() > 0
+            {
+                points += head.open_count();
+                looked += 1;
+                let (state, view) = (head.sealed().clone(), head.view());
+                group.push(Looked { channel: *next, seq: inner.applied, state, view });
+            }
+            *next += 1;
+        }
+        (!group.is_empty()).then_some(group)
+    }
+
+    async fn add(&mut self, channel: u32, seq: u64, sealed: Sealed) -> Result<(), WriteError> {
+        let record = ChannelStateRecord { seq, state: ChannelState::Numeric(sealed.state) };
+        let mut pieces = sealed.pieces;
+        let mut last = pieces.pop().unwrap_or_default();
+        last.put_channel_state(&self.heads.uid, channel, &record);
+        for piece in pieces {
+            self.make_room(&piece).await?;
+            self.writes.append(piece);
+        }
+        self.make_room(&last).await?;
+        self.writes.append(last);
+        self.done.push((channel, record));
+        Ok(())
+    }
+
+    /// Commits what is there unless `more` fits beside it.
+    async fn make_room(&mut self, more: &Writes) -> Result<(), WriteError> {
+        let mut seal = Writes::new();
+        self.put_seal(&mut seal, None);
+        seal.append(more.clone());
+        if self.writes.has_room_for(&seal, &self.core.store.limits()) {
+            return Ok(());
+        }
+        self.commit(None).await
+    }
+
+    /// Replaces the job's seal: whoever else seals it meets a conflict.
+    fn put_seal(&self, writes: &mut Writes, cleared: Option<u64>) -> SealRecord {
+        let old = self.seal.unwrap_or_default();
+        let new = SealRecord { cleared: cleared.unwrap_or(old.cleared), commits: old.commits + 1 };
+        writes.put_seal(&self.heads.uid, self.seal.as_ref(), &new);
+        new
+    }
+
+    /// Commits what is there; heads let go of what lies in chunks then.
+    async fn commit(&mut self, cleared: Option<u64>) -> Result<(), WriteError> {
+        let mut writes = std::mem::take(&mut self.writes);
+        if writes.is_empty() && cleared.is_none() {
+            return Ok(());
+        }
+        let seal = self.put_seal(&mut writes, cleared);
+        self.core.store.commit(writes).await?;
+        self.seal = Some(seal);
+        let mut points = 0;
+        let mut inner = self.heads.lock();
+        for (channel, record) in self.done.drain(..) {
+            points += inner.seal_channel(channel, record);
+        }
+        drop(inner);
+        self.core.sealer.sealed(self.heads, points);
+        Ok(())
+    }
+}
