@@ -23,9 +23,10 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<ExitCode> {
         };
         let checked = store.check(&blobs, &mut tell).await?;
         let verdict = if damaged == 0 { "all as written".to_owned() } else { format!("{damaged} damaged") };
-        let neptune_store::Checked { records, frames, points, blobs, blob_bytes } = checked;
+        let neptune_store::Checked { records, frames, points, chunks, pages, blobs, blob_bytes } = checked;
         let _ = say(&format!(
-            "{records} records, {frames} frames with {points} points, {blobs} blobs of {blob_bytes} bytes: {verdict}\n"
+            "{records} records, {frames} frames with {points} points, {chunks} chunks, {pages} pages, {blobs} blobs of \
+             {blob_bytes} bytes: {verdict}\n"
         ));
         Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })

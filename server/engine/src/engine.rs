@@ -88,7 +88,7 @@ pub struct Stats {
     /// Points in memory that are not sealed yet.
     pub open_points: u64,
     /// Bytes of frames that are not sealed yet, of jobs in memory.
-    pub open_bytes: u64,
+    pub unsealed_bytes: u64,
     /// Live subscriptions now.
     pub subscriptions: u64,
     /// Disk full: reading works, writing resumes by itself.
@@ -148,7 +148,7 @@ impl Engine {
             dropped_points: now(&counters.dropped_points),
             refused_frames: now(&counters.refused_frames),
             open_points: self.core.sealer.open_points(),
-            open_bytes: self.core.sealer.open_bytes(),
+            unsealed_bytes: self.core.sealer.open_bytes(),
             subscriptions: now(&counters.subscriptions),
             read_only: self.core.store.disk().is_full(),
             failed: self.core.has_failed(),

@@ -24,6 +24,7 @@ use neptune_wire::{JobUid, Micros};
 use tokio::sync::{Notify, watch};
 
 use self::numeric::{Sealed, Task};
+use crate::Refused;
 use crate::engine::Core;
 use crate::heads::log::LogCursor;
 use crate::heads::numeric::NumericView;
@@ -190,9 +191,30 @@ impl Sealer {
 }
 
 impl Core {
+    /// Seals what the last life of the server left open, one job after the other, so that memory holds one of them.
+    async fn seal_leftovers(&self) -> Result<(), Refused> {
+        for uid in self.store.list_jobs_with_frames().await? {
+            let Some(cell) = self.registry.find_uid(&uid) else { continue };
+            if *self.stopping.borrow() {
+                return Ok(());
+            }
+            let heads = cell.heads(self).await?;
+            let cleared = heads.seal.lock().await.map_or(0, |seal| seal.cleared);
+            if cleared > 0 {
+                // Their clearing may have been cut off.
+                self.store.clear_frames(&uid, cleared).await?;
+            }
+            self.seal_job(&heads).await?;
+        }
+        Ok(())
+    }
+
     /// Seals what is due until the engine stops.
     pub(crate) async fn seal_due(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
+        if let Err(error) = self.seal_leftovers().await {
+            tracing::warn!(%error, "frames from before the start could not be sealed yet");
+        }
         loop {
             tokio::select! {
                 () = self.sealer.due.notified() => {}
