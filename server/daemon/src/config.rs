@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Memory of the database for what was read.
     pub(crate) cache_bytes: usize,
+    /// Time that points stay open before they are sealed.
+    pub(crate) seal_after: Duration,
     /// Time that open requests get to end when the server stops.
     pub(crate) drain: Duration,
     texts: BTreeMap<&'static str, Vec<String>>,
@@ -62,6 +64,7 @@ impl Default for Config {
             log: "info".into(),
             log_format: LogFormat::Text,
             cache_bytes: 64 << 20,
+            seal_after: Duration::from_secs(60),
             drain: Duration::from_secs(10),
             texts: BTreeMap::new(),
         }
@@ -69,7 +72,7 @@ impl Default for Config {
 }
 
 /// All settings, in the order in which they are shown.
-static SETTINGS: [Setting; 11] = [
+static SETTINGS: [Setting; 12] = [
     Setting {
         key: "data",
         flag: "data",
@@ -201,6 +204,18 @@ static SETTINGS: [Setting; 11] = [
             Ok(())
         },
         show: |config| Some(toml::Value::Integer(config.cache_bytes as i64)),
+    },
+    Setting {
+        key: "seal_after_seconds",
+        flag: "seal-after-seconds",
+        value: "SECONDS",
+        many: false,
+        help: "Time that points wait for others to be compressed with them [default: 60]",
+        set: |config, texts| {
+            config.seal_after = Duration::from_secs(number(&texts[0], 0, 86_400)?);
+            Ok(())
+        },
+        show: |config| Some(toml::Value::Integer(config.seal_after.as_secs() as i64)),
     },
     Setting {
         key: "drain_millis",

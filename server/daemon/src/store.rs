@@ -25,7 +25,9 @@ use crate::config::Config;
 /// As [`open_store`].
 pub(crate) async fn open(config: &Config) -> anyhow::Result<Engine> {
     let (store, blobs) = open_store(config).await?;
-    Ok(Engine::open(store, blobs).await?)
+    let engine = Engine::open(store, blobs).await?;
+    engine.seal_after(config.seal_after);
+    Ok(engine)
 }
 
 /// Opens what is kept, without the rules over it.

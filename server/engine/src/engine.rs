@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use neptune_store::{Blobs, Store, StoreError};
 use neptune_wire::Micros;
@@ -179,6 +180,11 @@ impl Engine {
         self.core.registry.forget_idle(now);
         self.core.ticking.store(false, Ordering::Release);
         moved
+    }
+
+    /// How long points stay open before they are sealed; 60 s if nobody says.
+    pub fn seal_after(&self, time: Duration) {
+        self.core.sealer.seal_after(time);
     }
 
     /// Commits what is pending and refuses further writes; the store may be closed after it.

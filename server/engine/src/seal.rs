@@ -5,7 +5,7 @@
 //! channels are through, the frames are cleared. It may end anywhere: a channel is sealed up to some frame or is not, and
 //! frames that some state does not hold yet are still there.
 //!
-//! A round is due when a job's oldest open frame is [`AGE_MICROS`] old, when its frames take more than
+//! A round is due when a job's oldest open frame is [`SEAL_AFTER`] old, when its frames take more than
 //! [`ROUND_BYTES`], or when all open points together take more memory than [`OPEN_POINTS`] stand for; then the jobs
 //! with the most come first, and whoever fills them waits for room.
 
@@ -31,8 +31,8 @@ use crate::heads::numeric::NumericView;
 use crate::heads::{Head, JobHeads};
 use crate::registry::LOCK;
 
-/// Open points are sealed after so long.
-const AGE_MICROS: i64 = 60 * 1_000_000;
+/// Open points are sealed after so long unless the engine is told otherwise.
+const SEAL_AFTER: Duration = Duration::from_secs(60);
 /// Frames of one job that are sealed without waiting.
 const ROUND_BYTES: u64 = 16 << 20;
 /// Frames of one job for each of its open channels, below which a round would make parts too small.
@@ -57,6 +57,7 @@ pub(crate) struct Sealer {
     sealed: Notify,
     /// The present, as of the last tick.
     now: AtomicI64,
+    after_micros: AtomicI64,
 }
 
 /// What a job has open.
@@ -78,7 +79,12 @@ impl Sealer {
             due: Notify::new(),
             sealed: Notify::new(),
             now: AtomicI64::new(0),
+            after_micros: AtomicI64::new(SEAL_AFTER.as_micros() as i64),
         }
+    }
+
+    pub(crate) fn seal_after(&self, time: Duration) {
+        self.after_micros.store(time.as_micros() as i64, Ordering::Relaxed);
     }
 
     /// Frames were added to a job.
@@ -91,7 +97,8 @@ impl Sealer {
             open.since.store(self.now.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
             self.open.lock().expect(LOCK).insert(heads.uid, heads.clone());
         }
-        if bytes >= ROUND_BYTES || all >= MANY_POINTS {
+        let at_once = self.after_micros.load(Ordering::Relaxed) == 0;
+        if at_once || bytes >= ROUND_BYTES || all >= MANY_POINTS {
             self.due.notify_one();
         }
     }
@@ -172,12 +179,13 @@ impl Sealer {
     /// Jobs whose round is due, the one with the most first.
     fn list_due(&self) -> Vec<Arc<JobHeads>> {
         let now = self.now.load(Ordering::Relaxed);
+        let after = self.after_micros.load(Ordering::Relaxed);
         let many = self.points.load(Ordering::Relaxed) >= MANY_POINTS;
         let open = self.open.lock().expect(LOCK);
         let is_due = |heads: &&Arc<JobHeads>| {
             let age = now - heads.open.since.load(Ordering::Relaxed);
             let bytes = heads.open.bytes.load(Ordering::Relaxed);
-            many || age >= AGE_MICROS
+            many || age >= after
                 || bytes >= ROUND_BYTES && bytes >= heads.lock().open_channels * CHANNEL_BYTES
         };
         let mut due: Vec<Arc<JobHeads>> = open.values().filter(is_due).cloned().collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -131,6 +131,33 @@ impl Server {
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// Whether the process has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Runs `neptune-server check` on the data of a server that has ended.
+    ///
+    /// # Errors
+    ///
+    /// With all that is damaged.
+    pub fn check(&self) -> Result<()> {
+        let data = self.data();
+        let checked = Command::new(binary("neptune-server")?).args(["check", "--data"]).arg(data).output()?;
+        let told = String::from_utf8_lossy(&checked.stdout);
+        ensure!(
+            checked.status.success(),
+            "{}\n{told}{}",
+            checked.status,
+            String::from_utf8_lossy(&checked.stderr)
+        );
         Ok(())
     }
 

@@ -76,6 +76,12 @@ impl FaultFs {
         ]
     }
 
+    /// The same, of a program that is killed at its `steps`-th step: behind a write, before or behind a sync.
+    pub fn command_env_for(&self, steps: u64) -> impl Iterator<Item = (&'static str, OsString)> {
+        let steps = ("NEPTUNE_FAULT_FS_STEPS", steps.to_string().into());
+        self.command_env().into_iter().chain([steps])
+    }
+
     /// Writes the folder as it is after the loss of power, with every unsynced change dropped, to `to`.
     ///
     /// The program must have ended, by SIGKILL for example.

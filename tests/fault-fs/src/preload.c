@@ -6,6 +6,8 @@
  *   SHADOW/active    made when a process under this library touched its first file
  *   ID               device-inode-birth in hexadecimal: survives renames, links and restarts of the process
  *
+ * With NEPTUNE_FAULT_FS_STEPS=N the process is killed at its N-th step: behind a write, before or behind a sync.
+ *
  * Writes go to the real file, which therefore reads back as usual; here only the range written since the last
  * fsync is noted. fsync copies that range into the image, fsync of a folder replaces its list of names, and the
  * real fsync is left out, as nothing depends on it. Everything below goes around the C library by syscall(), so
@@ -17,6 +19,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,6 +54,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* files, copying, list
 static struct file *files[BUCKETS];
 static char root[PATH_MAX], shadow[PATH_MAX / 2];
 static size_t root_length; /* 0: not configured, everything passes through */
+static int64_t steps_left = INT64_MAX;
 
 static void die(const char *what) {
   char text[256];
@@ -70,7 +74,14 @@ static void start(void) {
   int fd = syscall(SYS_openat, AT_FDCWD, marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) die(marker);
   syscall(SYS_close, fd);
+  const char *steps = getenv("NEPTUNE_FAULT_FS_STEPS");
+  if (steps) steps_left = atoll(steps);
   root_length = strlen(root);
+}
+
+/* One write or sync further; the last one ends the process, and no other thread gets any further. */
+static void step(void) {
+  if (__atomic_sub_fetch(&steps_left, 1, __ATOMIC_SEQ_CST) <= 0) syscall(SYS_kill, getpid(), SIGKILL);
 }
 
 static bool configured(void) {
@@ -131,6 +142,7 @@ static void wrote(int fd, int64_t from, int64_t to) {
     struct file *file = find(status.st_dev, status.st_ino);
     if (file) make_dirty(file, from, to);
     pthread_mutex_unlock(&lock);
+    if (file) step();
   }
   errno = saved;
 }
@@ -243,10 +255,12 @@ static bool make_durable(int fd) {
   if (!configured() || !stat_file(fd, &status)) return false;
   bool file = S_ISREG(status.st_mode), folder = S_ISDIR(status.st_mode);
   if ((!file && !folder) || !in_root(fd) || !read_id(fd, "", AT_EMPTY_PATH, &named, id)) return false;
+  step();
   pthread_mutex_lock(&lock);
   if (file) sync_file(fd, &status, id);
   else sync_folder(fd, id);
   pthread_mutex_unlock(&lock);
+  step();
   return true;
 }
 
