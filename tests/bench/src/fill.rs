@@ -1,13 +1,26 @@
-//! A server with a claimed job, and a writer into it: what most rows begin with.
+//! A server with claimed jobs, and writers into them: what most rows begin with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use neptune_client::{Access, Blocking, Rest, Writer, WriterSettings, new_claim_id, new_job_uid};
 use neptune_end_to_end::{Server, ServerOptions};
+use neptune_wire::ingest::OpenChannel;
 use neptune_wire::job::ClaimJob;
-use neptune_wire::{AttemptNumber, CreateJob, CreateProject, Job, ProjectKey};
+use neptune_wire::{AttemptNumber, ChannelSummary, CreateJob, CreateProject, Job, ProjectKey};
 use tempfile::TempDir;
+
+use crate::data::Source;
+use crate::http::{Http, gauge};
+use crate::swarm::{Outcome, Pace, Plan, Swarm};
+
+/// Requests on their way at once: enough for group commits, few enough for the server's bound.
+const REQUESTS: usize = 128;
+/// Frames of one writer on their way, 4 MB: more than a commit takes.
+const FRAMES: usize = 64;
+/// The longest that one filling may take.
+const FILLING: Duration = Duration::from_secs(4 * 3600);
 
 /// A running server on an empty folder.
 pub(crate) struct Bench {
@@ -19,11 +32,14 @@ pub(crate) struct Bench {
 }
 
 /// A job that a writer may fill.
+#[derive(Debug, Clone)]
 pub(crate) struct OpenJob {
     /// As created.
     pub job: Job,
-    attempt: AttemptNumber,
-    token: String,
+    /// Of whoever claimed it.
+    pub attempt: AttemptNumber,
+    /// Of the attempt.
+    pub token: String,
 }
 
 impl Bench {
@@ -31,21 +47,29 @@ impl Bench {
     pub(crate) fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let server = Server::start(folder.path(), ServerOptions::default())?;
-        let rest = Blocking::new(Rest::new(Access { url: server.url().into(), token: None })?)?;
+        let rest = connect(&server)?;
         let key = ProjectKey::new("BENCH")?;
         rest.wait(rest.rest().create_project(&CreateProject { key, name: "bench".into() }))?;
         Ok(Self { server, rest, folder })
     }
 
+    /// Starts the stopped or killed server again, and forgets the connections to the one that was.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.server.start_again()?;
+        self.rest = connect(&self.server)?;
+        Ok(())
+    }
+
     /// Creates a job and claims it.
     pub(crate) fn open_job(&self, name: &str) -> Result<OpenJob> {
-        let create: CreateJob = serde_json::from_value(serde_json::json!({
-            "uid": new_job_uid(), "project": "BENCH", "name": name,
-        }))?;
-        let job = self.rest.wait(self.rest.rest().create_job(&create))?;
-        let claim = ClaimJob { claim: new_claim_id(), host: None, history: None };
-        let claimed = self.rest.wait(self.rest.rest().claim_job(&job.uid.into(), &claim))?;
-        Ok(OpenJob { job, attempt: claimed.attempt, token: claimed.token })
+        self.rest.wait(open_job(self.rest.rest(), name.to_owned()))
+    }
+
+    /// Creates and claims so many jobs, many at once.
+    pub(crate) fn open_jobs(&self, name: &str, count: usize) -> Result<Vec<OpenJob>> {
+        let rest = self.rest.rest();
+        let jobs = (0..count).map(|i| open_job(rest, format!("{name} {i}")));
+        self.rest.wait(stream::iter(jobs).buffered(REQUESTS).try_collect())
     }
 
     /// Opens a writer of the job.
@@ -54,6 +78,75 @@ impl Bench {
         let spool = self.folder.path().join("spool").join(open.job.uid.to_string());
         Writer::open(WriterSettings::new(open.job.uid.into(), open.attempt, Some(access), spool))
     }
+
+    /// Sends everything a source has into a job, as fast as it is taken.
+    pub(crate) fn fill<S: Source>(
+        &self,
+        job: &OpenJob,
+        channels: &[OpenChannel],
+        source: impl Fn() -> S,
+    ) -> Result<Outcome> {
+        let jobs = std::slice::from_ref(job);
+        let plan = Plan { pace: Pace::Window(FRAMES), length: FILLING, may_break: false };
+        self.rest.wait(async {
+            Swarm::connect(self.server.url(), jobs, channels, |_| source()).await?.run(plan).await
+        })
+    }
+
+    /// The points (lines) that the server has of each job, over all its channels.
+    pub(crate) fn stored_points(&self, jobs: &[OpenJob]) -> Result<Vec<u64>> {
+        let rest = self.rest.rest();
+        let counts = jobs.iter().map(|open| async move {
+            let channels = rest.list_channels(&open.job.uid.into()).await?;
+            anyhow::Ok(channels.iter().map(|channel| channel.summary.count).sum::<u64>())
+        });
+        self.rest.wait(stream::iter(counts).buffered(REQUESTS / 8).try_collect())
+    }
+
+    /// Fails unless the server has exactly the points that it acknowledged, job by job.
+    pub(crate) fn verify(&self, jobs: &[OpenJob], outcome: &Outcome) -> Result<()> {
+        let stored = self.stored_points(jobs)?;
+        for ((open, share), stored) in jobs.iter().zip(&outcome.clients).zip(stored) {
+            let (job, acked) = (&open.job.id, share.acked_points);
+            ensure!(stored == acked, "{job} has {stored} points, {acked} were acknowledged");
+        }
+        Ok(())
+    }
+
+    /// What the server knows of one channel.
+    pub(crate) fn summary(&self, open: &OpenJob, channel: &str) -> Result<ChannelSummary> {
+        let channels = self.rest.wait(self.rest.rest().list_channels(&open.job.uid.into()))?;
+        let found = channels.into_iter().find(|found| found.name.as_str() == channel);
+        Ok(found.with_context(|| format!("the server has no channel {channel:?}"))?.summary)
+    }
+
+    /// Waits until nothing waits to be sealed into chunks any more; false where the server knows no sealing.
+    pub(crate) fn wait_until_sealed(&self, within: Duration) -> Result<bool> {
+        let deadline = Instant::now() + within;
+        loop {
+            let metrics = Http::connect(self.server.url())?.fetch("/metrics")?.text()?;
+            let Some(unsealed) = gauge(&metrics, "neptune_unsealed_bytes") else { return Ok(false) };
+            if unsealed == 0.0 {
+                return Ok(true);
+            }
+            ensure!(Instant::now() < deadline, "{unsealed} bytes are not sealed after {within:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn connect(server: &Server) -> Result<Blocking> {
+    Ok(Blocking::new(Rest::new(Access { url: server.url().into(), token: None })?)?)
+}
+
+async fn open_job(rest: &Rest, name: String) -> Result<OpenJob> {
+    let create: CreateJob = serde_json::from_value(serde_json::json!({
+        "uid": new_job_uid(), "project": "BENCH", "name": name,
+    }))?;
+    let job = rest.create_job(&create).await?;
+    let claim = ClaimJob { claim: new_claim_id(), host: None, history: None };
+    let claimed = rest.claim_job(&job.uid.into(), &claim).await?;
+    Ok(OpenJob { job, attempt: claimed.attempt, token: claimed.token })
 }
 
 /// Waits until everything sent so far is on the server's disk.
@@ -61,18 +154,4 @@ pub(crate) fn settle(writer: &Writer) -> Result<()> {
     let flushed = writer.flush(Duration::from_secs(120));
     ensure!(flushed.all_acked, "{} points still wait after two minutes", flushed.waiting_points);
     Ok(())
-}
-
-/// Resident memory of a process in MB.
-pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
-}
-
-/// The value below which the given part of the sorted values lies.
-pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    sorted.get((part * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
 }

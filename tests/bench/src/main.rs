@@ -2,51 +2,59 @@
 //!
 //! Each row prints what was measured, the target and the floor. Every run says how durable acknowledgements were (they
 //! always wait for the sync), how busy the machine was, and what the bare disk did in the same minute, because a figure
-//! without these means nothing. The load generator runs on the same machine as the server.
+//! without these means nothing. The load generator runs on the same machine as the server. docs/bench.md says what each
+//! row measures.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to a terminal")]
 
+mod arguments;
+mod data;
 mod disk;
 mod fill;
+mod http;
+mod process;
 mod report;
 mod rows;
+mod swarm;
 
-use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
-use report::Report;
+use arguments::Arguments;
+use report::{Earlier, Report, merge};
+use rows::World;
 
-/// Measures Neptune against its speed targets.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// Only these rows, by number; all when absent.
-    rows: Vec<u32>,
-    /// Seconds of sustained load in row 1.
-    #[arg(long, default_value_t = 20)]
-    seconds: u64,
-    /// Also writes the figures as JSON to this file.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let mut report = Report::begin(disk::measure()?);
-    for (number, measure) in rows::ALL {
-        if arguments.rows.is_empty() || arguments.rows.contains(number) {
-            eprintln!("row {number} …");
-            match measure(&rows::Load { seconds: arguments.seconds }) {
-                Ok(figures) => report.extend(figures),
-                Err(error) => report.fail(*number, &error),
-            }
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    print!("{}", report.table());
+}
+
+/// Measures and prints; answers whether everything that was asked for could be measured.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let earlier = arguments.against.as_deref().map(Earlier::read).transpose()?;
+    let mut report = Report::begin(disk::measure()?);
+    let mut world = World::new(arguments.load());
+    for (number, measure) in rows::ALL {
+        if !arguments.wants(*number) {
+            continue;
+        }
+        eprintln!("row {number} …");
+        let runs: Result<Vec<_>> = (0..arguments.repeat.max(1)).map(|_| measure(&mut world)).collect();
+        match runs {
+            Ok(runs) => report.extend(merge(runs)),
+            Err(error) => report.fail(&format!("row {number}"), &error),
+        }
+    }
+    print!("{}", report.table(earlier.as_ref()));
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json()?)?;
     }
-    anyhow::ensure!(report.complete(), "some rows could not be measured");
-    Ok(())
+    Ok(report.complete())
 }

@@ -1,5 +1,9 @@
 //! Figures beside their targets, as a table for people and as JSON for comparisons.
 
+mod compare;
+mod figure;
+mod machine;
+
 use std::fmt::Write as _;
 
 use anyhow::Result;
@@ -7,41 +11,17 @@ use serde::Serialize;
 
 use crate::disk::Disk;
 
-/// One measured figure of a row.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Figure {
-    /// The row in the table of targets.
-    pub row: u32,
-    /// What was measured, with its conditions.
-    pub what: String,
-    /// In `unit`.
-    pub value: f64,
-    /// `points/s`, `us`, `ms`, `MB`.
-    pub unit: &'static str,
-    /// What we aim at.
-    pub target: f64,
-    /// What counts as a bug.
-    pub floor: f64,
-    /// Whether more is better.
-    pub more_is_better: bool,
-}
-
-impl Figure {
-    fn verdict(&self) -> &'static str {
-        let reached = |goal: f64| if self.more_is_better { self.value >= goal } else { self.value <= goal };
-        match (reached(self.target), reached(self.floor)) {
-            (true, _) => "target",
-            (false, true) => "floor",
-            (false, false) => "BELOW",
-        }
-    }
-}
+pub(crate) use compare::Earlier;
+pub(crate) use figure::{Figure, Goal, merge};
+use machine::{Machine, load_average};
 
 /// All figures of a run and the conditions they were measured under.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     durability: &'static str,
-    cores: usize,
+    load_generator: &'static str,
+    revision: String,
+    machine: Machine,
     load_average_before: String,
     load_average_after: String,
     disk: Disk,
@@ -54,7 +34,9 @@ impl Report {
     pub(crate) fn begin(disk: Disk) -> Self {
         Self {
             durability: "acknowledged after the write-ahead log was synced",
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            load_generator: "on the same machine",
+            revision: machine::revision(),
+            machine: Machine::read(),
             load_average_before: load_average(),
             load_average_after: String::new(),
             disk,
@@ -69,47 +51,58 @@ impl Report {
     }
 
     /// Notes a row that could not be measured.
-    pub(crate) fn fail(&mut self, row: u32, error: &anyhow::Error) {
-        self.failures.push(format!("row {row}: {error:#}"));
+    pub(crate) fn fail(&mut self, what: &str, error: &anyhow::Error) {
+        self.failures.push(format!("{what}: {error:#}"));
     }
 
-    /// Whether every asked row was measured.
+    /// Whether everything that was asked for was measured.
     pub(crate) fn complete(&self) -> bool {
         self.failures.is_empty()
     }
 
-    /// The table.
-    pub(crate) fn table(&mut self) -> String {
+    /// The tables; beside each figure its change since an earlier run, if there is one.
+    pub(crate) fn table(&mut self, earlier: Option<&Earlier>) -> String {
         self.load_average_after = load_average();
         let mut text = String::new();
-        let width = self.figures.iter().map(|figure| figure.what.chars().count()).max().unwrap_or(0).max(8);
-        let _ = writeln!(
-            text,
-            "{:>3}  {:<width$}  {:>12}  {:>12}  {:>12}",
-            "row", "measured", "value", "target", "floor"
-        );
-        for figure in &self.figures {
-            let [value, target, floor] = [figure.value, figure.target, figure.floor].map(short);
-            let (row, what, unit, verdict) = (figure.row, &figure.what, figure.unit, figure.verdict());
-            let _ = writeln!(
-                text,
-                "{row:>3}  {what:<width$}  {value:>12}  {target:>12}  {floor:>12}  {unit} ({verdict})"
-            );
+        if !self.figures.is_empty() {
+            self.figures(&mut text, earlier);
         }
         for failure in &self.failures {
             let _ = writeln!(text, "NOT MEASURED {failure}");
         }
         let _ = writeln!(
             text,
-            "{} cores, load average {} before and {} after; {}; bare disk: {:.0} MB/s synced, {:.0} us a sync",
-            self.cores,
+            "{}; load average {} before and {} after; load generator {}; {}; bare disk: {:.0} MB/s synced, {:.0} us a sync; \
+             revision {}",
+            self.machine,
             self.load_average_before,
             self.load_average_after,
+            self.load_generator,
             self.durability,
             self.disk.synced_mb_per_sec,
             self.disk.sync_p50_micros,
+            self.revision,
         );
         text
+    }
+
+    fn figures(&self, text: &mut String, earlier: Option<&Earlier>) {
+        let width = self.figures.iter().map(|figure| figure.what.chars().count()).max().unwrap_or(0).max(8);
+        let _ = writeln!(
+            text,
+            "{:>3}  {:<width$}  {:>10}  {:>10}  {:>15}  {:>15}",
+            "row", "measured", "value, p50", "p99", "target", "floor"
+        );
+        for figure in &self.figures {
+            let (row, what, unit, verdict) = (figure.row, &figure.what, figure.unit, figure.verdict());
+            let (value, p99) = (short(figure.value), figure.p99.map_or(String::new(), short));
+            let (target, floor) = figure.goals(short);
+            let change = earlier.map_or(String::new(), |earlier| earlier.change(figure));
+            let _ = writeln!(
+                text,
+                "{row:>3}  {what:<width$}  {value:>10}  {p99:>10}  {target:>15}  {floor:>15}  {unit} ({verdict}){change}"
+            );
+        }
     }
 
     /// The same as JSON.
@@ -118,17 +111,57 @@ impl Report {
     }
 }
 
-fn load_average() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_string()
-}
-
-fn short(value: f64) -> String {
+/// A value in four digits or so.
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 1e6 => format!("{:.2} M", value / 1e6),
         size if size >= 1e4 => format!("{:.0} k", value / 1e3),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 1.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_names_the_conditions_and_every_figure() {
+        let mut report = Report::begin(Disk { synced_mb_per_sec: 100.0, sync_p50_micros: 300.0 });
+        let goal = Goal { target: 3e6, floor: 1e6 };
+        report.extend(vec![
+            Figure::rate(1, "ingest", 2e6, "points/s").aiming(goal),
+            Figure::times(7, "chart", &[1.0, 2.0, 3.0], "ms"),
+        ]);
+        report.fail("row 10", &anyhow::anyhow!("not built"));
+        assert!(!report.complete());
+        let table = report.table(None);
+        assert!(table.contains("NOT MEASURED row 10: not built"), "{table}");
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        for condition in
+            ["durability", "revision", "load_average_before", "load_average_after", "load_generator"]
+        {
+            assert!(!json[condition].as_str().unwrap().is_empty(), "{condition}");
+        }
+        assert!(json["machine"]["cores"].as_u64().unwrap() > 0);
+        assert_eq!(json["disk"]["sync_p50_micros"], 300.0);
+        assert_eq!(json["figures"][0]["value"], 2e6);
+        assert_eq!(json["figures"][0]["verdict"], "floor");
+        assert_eq!(json["figures"][1]["p99"], 3.0);
+        assert_eq!(json["failures"][0], "row 10: not built");
+    }
+
+    #[test]
+    fn an_earlier_run_is_compared_figure_by_figure() {
+        let mut before = Report::begin(Disk { synced_mb_per_sec: 100.0, sync_p50_micros: 300.0 });
+        before.extend(vec![Figure::rate(1, "ingest", 2e6, "points/s")]);
+        let earlier = Earlier::parse(&before.json().unwrap()).unwrap();
+        let mut after = Report::begin(Disk { synced_mb_per_sec: 100.0, sync_p50_micros: 300.0 });
+        after.extend(vec![Figure::rate(1, "ingest", 3e6, "points/s"), Figure::cost(2, "new", 1.0, "ms")]);
+        let table = after.table(Some(&earlier));
+        assert!(table.contains("+50 %"), "{table}");
+        assert!(table.contains("new since"), "{table}");
+        assert!(Earlier::parse("{}").is_err());
     }
 }

@@ -6,14 +6,14 @@ use anyhow::{Context, Result, ensure};
 use neptune_client::writer::now;
 use neptune_wire::{ChannelName, ChannelOrigin};
 
-use super::Load;
-use crate::fill::{Bench, quantile, settle};
-use crate::report::Figure;
+use super::{World, python};
+use crate::fill::{Bench, settle};
+use crate::report::{Figure, Goal};
 
 const WATCH: &str = include_str!("live/watch.py");
 const POINTS: usize = 100;
 
-pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(_world: &mut World) -> Result<Vec<Figure>> {
     let bench = Bench::start()?;
     let open = bench.open_job("row 6")?;
     let writer = bench.writer(&open);
@@ -24,7 +24,7 @@ pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     let script = folder.path().join("watch.py");
     std::fs::write(&script, WATCH)?;
     let (ready, out) = (folder.path().join("ready"), folder.path().join("seen.json"));
-    let mut browser = Command::new(std::env::var("NEPTUNE_PYTHON").unwrap_or("python3".into()))
+    let mut browser = Command::new(python())
         .arg(&script)
         .arg(format!("{}/jobs/{}", bench.server.url(), open.job.id))
         .args([&ready, &out])
@@ -42,18 +42,10 @@ pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     ensure!(browser.wait()?.success(), "the browser did not see every point");
     let seen: Vec<f64> = serde_json::from_slice(&std::fs::read(&out)?)?;
     ensure!(seen.len() == sent.len(), "{} of {} points were seen", seen.len(), sent.len());
-    let mut millis: Vec<f64> = seen.iter().zip(&sent).map(|(seen, sent)| seen - sent).collect();
-    millis.sort_by(f64::total_cmp);
-    let figure = |label: &str, part, target| Figure {
-        row: 6,
-        what: format!("live latency, send to pixels in headless Chromium, {label} of {POINTS}"),
-        value: quantile(&millis, part),
-        unit: "ms",
-        target,
-        floor: 500.0,
-        more_is_better: false,
-    };
-    Ok(vec![figure("p50", 0.5, 40.0), figure("p99", 0.99, 120.0)])
+    let millis: Vec<f64> = seen.iter().zip(&sent).map(|(seen, sent)| seen - sent).collect();
+    let what = format!("live latency, send to pixels in headless Chromium, {POINTS} points");
+    let goal = |target| Goal { target, floor: 500.0 };
+    Ok(vec![Figure::times(6, what, &millis, "ms").aiming(goal(40.0)).aiming_p99(goal(120.0))])
 }
 
 fn wait_for(ready: &std::path::Path, browser: &mut std::process::Child) -> Result<()> {

@@ -5,9 +5,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use neptune_end_to_end::binary;
 
-use super::Load;
+use super::World;
 use crate::fill::Bench;
-use crate::report::Figure;
+use crate::report::{Figure, Goal};
 
 const PROGRAM: &str = include_str!("python/send.py");
 
@@ -18,7 +18,7 @@ struct Measured {
     start_ms: f64,
 }
 
-pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(_world: &mut World) -> Result<Vec<Figure>> {
     let bench = Bench::start()?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("figures.json");
@@ -31,18 +31,13 @@ pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     ensure!(run.status.success(), "send.py: {}", String::from_utf8_lossy(&run.stderr));
     let measured: Measured =
         serde_json::from_slice(&std::fs::read(&out).context("send.py wrote no figures")?)?;
-    let figure = |what: &str, value, unit, target, floor| Figure {
-        row: 5,
-        what: what.into(),
-        value,
-        unit,
-        target,
-        floor,
-        more_is_better: false,
-    };
+    let goal = |target, floor| Goal { target, floor };
+    let mut call = Figure::cost(5, "Python channel.send(x, y), 200 k calls", measured.p50_us, "us");
+    call.p99 = Some(measured.p99_us);
+    let start = Figure::cost(5, "Python import and Context()", measured.start_ms, "ms");
     Ok(vec![
-        figure("Python channel.send(x, y), p50 of 200 k calls", measured.p50_us, "us", 0.3, 2.0),
-        figure("Python channel.send(x, y), p99 of 200 k calls", measured.p99_us, "us", 2.0, 10.0),
-        figure("Python import and Context()", measured.start_ms, "ms", 50.0, 50.0),
+        call.aiming(goal(0.3, 2.0)).aiming_p99(goal(2.0, 10.0)),
+        // The table of targets has no floor for it.
+        start.aiming(goal(50.0, 50.0)),
     ])
 }

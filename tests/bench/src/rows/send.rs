@@ -7,13 +7,12 @@ use neptune_client::writer::now;
 use neptune_client::{Writer, WriterSettings};
 use neptune_wire::{AttemptNumber, ChannelName, ChannelOrigin};
 
-use super::Load;
-use crate::fill::quantile;
-use crate::report::Figure;
+use super::World;
+use crate::report::{Figure, Goal};
 
 const POINTS: u32 = 1_000_000;
 
-pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
+pub(crate) fn measure(_world: &mut World) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let spool = folder.path().to_owned();
     let writer = Writer::open(WriterSettings::new("BENCH-1".parse()?, AttemptNumber(1), None, spool));
@@ -26,16 +25,8 @@ pub(crate) fn measure(_load: &Load) -> Result<Vec<Figure>> {
     }
     writer.flush(Duration::from_secs(60));
     ensure!(writer.stats().dropped_points == 0, "points were dropped: {:?}", writer.stats());
-    costs.sort_by(f64::total_cmp);
-    let figure = |part, target, floor| Figure {
-        row: 5,
-        what: format!("Rust channel.send(x, y, now), p{} of 1 M calls", part * 100.0),
-        value: quantile(&costs, part),
-        unit: "us",
-        target,
-        floor,
-        more_is_better: false,
-    };
+    let goal = |target, floor| Goal { target, floor };
     // A third of what Python may take, which adds its own call.
-    Ok(vec![figure(0.5, 0.1, 0.7), figure(0.99, 0.7, 3.0)])
+    let figure = Figure::times(5, "Rust channel.send(x, y, now), 1 M calls", &costs, "us");
+    Ok(vec![figure.aiming(goal(0.1, 0.7)).aiming_p99(goal(0.7, 3.0))])
 }
