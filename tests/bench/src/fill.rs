@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::data::Source;
 use crate::http::{Http, gauge};
+use crate::process::check_memory;
 use crate::swarm::{Outcome, Pace, Plan, Swarm};
 
 /// Requests on their way at once: enough for group commits, few enough for the server's bound.
@@ -21,6 +22,9 @@ const REQUESTS: usize = 128;
 const FRAMES: usize = 64;
 /// The longest that one filling may take.
 const FILLING: Duration = Duration::from_secs(4 * 3600);
+
+/// How often the machine's memory is looked at: a fast row takes half a gigabyte a second.
+pub(crate) const MEMORY_CHECK: Duration = Duration::from_millis(200);
 
 /// A running server on an empty folder.
 pub(crate) struct Bench {
@@ -60,6 +64,16 @@ impl Bench {
         Ok(())
     }
 
+    /// Waits for work that fills the server, and ends it with an error before the machine is out of memory.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.rest.wait(async {
+            tokio::select! {
+                done = work => done,
+                error = short_of_memory() => Err(error),
+            }
+        })
+    }
+
     /// Creates a job and claims it.
     pub(crate) fn open_job(&self, name: &str) -> Result<OpenJob> {
         self.rest.wait(open_job(self.rest.rest(), name.to_owned()))
@@ -88,7 +102,7 @@ impl Bench {
     ) -> Result<Outcome> {
         let jobs = std::slice::from_ref(job);
         let plan = Plan { pace: Pace::Window(FRAMES), length: FILLING, may_break: false };
-        self.rest.wait(async {
+        self.wait(async {
             Swarm::connect(self.server.url(), jobs, channels, |_| source()).await?.run(plan).await
         })
     }
@@ -137,6 +151,16 @@ impl Bench {
 
 fn connect(server: &Server) -> Result<Blocking> {
     Ok(Blocking::new(Rest::new(Access { url: server.url().into(), token: None })?)?)
+}
+
+/// Returns once there is hardly any memory left.
+async fn short_of_memory() -> anyhow::Error {
+    loop {
+        if let Err(error) = check_memory() {
+            return error;
+        }
+        tokio::time::sleep(MEMORY_CHECK).await;
+    }
 }
 
 async fn open_job(rest: &Rest, name: String) -> Result<OpenJob> {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// Linux counts processor time for user space in hundredths of a second, whatever the kernel's own ticks are.
@@ -49,6 +49,19 @@ pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = field(&status, "VmRSS:").context("/proc/PID/status has no VmRSS")?;
     Ok(kib / 1024.0)
+}
+
+/// Fails when less than an eighth of the machine's memory is left, so that a row ends before the machine does.
+pub(crate) fn check_memory() -> Result<()> {
+    check_memory_in(&fs::read_to_string("/proc/meminfo")?)
+}
+
+fn check_memory_in(text: &str) -> Result<()> {
+    let (total, left) = (field(text, "MemTotal:"), field(text, "MemAvailable:"));
+    let (total, left) = total.zip(left).context("/proc/meminfo has no MemTotal or MemAvailable")?;
+    let mb = left / 1024.0;
+    ensure!(left > total / 8.0, "ended, as only {mb:.0} MB of memory are left on this machine");
+    Ok(())
 }
 
 /// Bytes of a folder's files as they lie on disk.
@@ -112,6 +125,15 @@ mod tests {
         assert!(resident_mb(std::process::id()).unwrap() > 0.5);
         let before = Used::here().unwrap();
         assert!(Used::here().unwrap().since(before).cpu_seconds >= 0.0);
+    }
+
+    #[test]
+    fn memory_is_short_below_an_eighth() {
+        let left =
+            |kib| check_memory_in(&format!("MemTotal: 8000 kB\nMemFree: 1 kB\nMemAvailable: {kib} kB\n"));
+        assert!(left(1_001).is_ok());
+        assert!(left(1_000).is_err());
+        assert!(check_memory_in("").is_err());
     }
 
     #[test]

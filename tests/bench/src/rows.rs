@@ -59,7 +59,8 @@ pub(crate) const ALL: &[(u32, Measure)] = &[
     (4, lines::measure),
     (5, send::measure),
     (5, python::measure),
-    (6, live::measure),
+    (6, live::measure_quiet),
+    (6, live::measure_loaded),
     (7, query::measure),
     (8, overlay::measure),
     (9, storage::measure),
@@ -69,6 +70,6 @@ pub(crate) const ALL: &[(u32, Measure)] = &[
 ];
 
 /// The Python that has the browser's library and our module.
-fn python() -> String {
+pub(crate) fn python() -> String {
     std::env::var("NEPTUNE_PYTHON").unwrap_or("python3".into())
 }

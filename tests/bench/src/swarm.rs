@@ -71,8 +71,10 @@ pub(crate) struct Share {
     pub missed_points: u64,
     /// From when a message was due (or sent, at a closed pace) to its acknowledgement.
     pub ack_millis: Vec<f64>,
-    last_ack: Option<Instant>,
-    broken: Option<String>,
+    /// When the last acknowledgement came.
+    pub last_ack: Option<Instant>,
+    /// Why it ended early.
+    pub broken: Option<String>,
 }
 
 impl Outcome {

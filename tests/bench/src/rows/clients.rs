@@ -114,7 +114,7 @@ fn attempt(noise: &Noise, clients: usize, rate: f64, length: Duration) -> Result
     let interval = Duration::from_secs_f64((clients * POINTS) as f64 / rate);
     let source = |_| Numbers::new(noise, Shape::Noisy, CHANNELS, POINTS / CHANNELS, CHANNELS);
     let plan = Plan { pace: Pace::Every(interval), length, may_break: false };
-    let (before, outcome): (Used, Outcome) = bench.rest.wait(async {
+    let (before, outcome): (Used, Outcome) = bench.wait(async {
         let swarm = Swarm::connect(bench.server.url(), &jobs, &numeric_channels(CHANNELS)?, source).await?;
         anyhow::Ok((Used::of(bench.server.pid())?, swarm.run(plan).await?))
     })?;

@@ -11,8 +11,8 @@ use neptune_wire::{ChannelName, ChannelOrigin};
 
 use super::World;
 use crate::data::{Noise, Numbers, Shape};
-use crate::fill::{Bench, settle};
-use crate::process::Used;
+use crate::fill::{Bench, MEMORY_CHECK, settle};
+use crate::process::{Used, check_memory};
 use crate::report::{Figure, Goal};
 use crate::swarm::{Pace, Plan, Swarm, numeric_channels};
 
@@ -35,9 +35,14 @@ pub(crate) fn measure_library(world: &mut World) -> Result<Vec<Figure>> {
     let y: Vec<f64> = (0..BATCH).map(|i| f64::from((i as f32 * 0.37).sin() * 0.1 + 0.5)).collect();
     let mut x: Vec<f64> = (0..BATCH).map(|i| i as f64).collect();
     let (server, begin) = (Used::of(bench.server.pid())?, Instant::now());
+    let mut checked = begin;
     while begin.elapsed() < Duration::from_secs(world.load.seconds) {
         channels.iter().for_each(|channel| channel.send_many(&x, &y, now()));
         x.iter_mut().for_each(|x| *x += BATCH as f64);
+        if checked.elapsed() > MEMORY_CHECK {
+            check_memory()?;
+            checked = Instant::now();
+        }
         let stats = writer.stats();
         if stats.sent_points - stats.acked_points > WAITING {
             std::thread::sleep(Duration::from_millis(1));
@@ -64,7 +69,7 @@ pub(crate) fn measure_protocol(world: &mut World) -> Result<Vec<Figure>> {
     let length = Duration::from_secs(world.load.seconds);
     let plan = Plan { pace: Pace::Window(FRAMES), length, may_break: false };
     let server = Used::of(bench.server.pid())?;
-    let outcome = bench.rest.wait(async {
+    let outcome = bench.wait(async {
         Swarm::connect(bench.server.url(), &jobs, &numeric_channels(CHANNELS)?, source).await?.run(plan).await
     })?;
     let server = Used::of(bench.server.pid())?.since(server);

@@ -27,7 +27,7 @@ pub(crate) fn measure(world: &mut World) -> Result<Vec<Figure>> {
     let stdout = [OpenChannel { number: 0, name: ChannelName::new(name)?, kind: ChannelKind::Text, origin }];
     let length = Duration::from_secs(world.load.seconds);
     let plan = Plan { pace: Pace::Window(FRAMES), length, may_break: false };
-    let (before, outcome) = bench.rest.wait(async {
+    let (before, outcome) = bench.wait(async {
         let swarm = Swarm::connect(bench.server.url(), &jobs, &stdout, |_| Lines::new(LINES)).await?;
         anyhow::Ok((Used::of(bench.server.pid())?, swarm.run(plan).await?))
     })?;
