@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::peer::Peer;
 use crate::rows::Load;
 
 /// Measures Neptune against its speed targets.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
-    /// Only these rows, by number; all when absent.
+    /// Only these rows, by number; all when absent, none when absent and peers are asked for.
     rows: Vec<u32>,
+    /// Compares with these peers, installed from PyPI; with all when none is named.
+    #[arg(long, num_args = 0.., value_name = "NAME", value_enum)]
+    peer: Option<Vec<Peer>>,
     /// Seconds of sustained load in rows 1 to 4.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -26,7 +30,10 @@ pub(crate) struct Arguments {
     /// Jobs in rows 10 and 11.
     #[arg(long, default_value = "1e5", value_parser = count)]
     jobs: u64,
-    /// The sizes of the table of targets: --seconds 120 --channels 1e6 --points 1e9 --jobs 1e6. Takes hours.
+    /// Runs in a peer's table.
+    #[arg(long, default_value = "1e3", value_parser = count)]
+    pub(crate) runs: u64,
+    /// The sizes of the table of targets: --seconds 120 --channels 1e6 --points 1e9 --jobs 1e6 --runs 1e4. Takes hours.
     #[arg(long)]
     full: bool,
     /// Measures each row so many times; the median counts.
@@ -51,12 +58,21 @@ impl Arguments {
             return self;
         }
         let (seconds, channels, points) = (120, 1_000_000, 1_000_000_000);
-        Self { seconds, channels, points, jobs: 1_000_000, ..self }
+        Self { seconds, channels, points, jobs: 1_000_000, runs: 10_000, ..self }
     }
 
     /// Whether this row is to be measured.
     pub(crate) fn wants(&self, row: u32) -> bool {
-        self.rows.is_empty() || self.rows.contains(&row)
+        if self.rows.is_empty() { self.peer.is_none() } else { self.rows.contains(&row) }
+    }
+
+    /// The peers to compare with.
+    pub(crate) fn peers(&self) -> &[Peer] {
+        match self.peer.as_deref() {
+            None => &[],
+            Some([]) => &Peer::ALL,
+            Some(named) => named,
+        }
     }
 
     /// How much load the rows put on the machine.
@@ -93,9 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn all_rows_or_the_named() {
-        assert!(parsed(&[]).wants(3));
+    fn all_rows_or_the_named_or_only_peers() {
+        assert!(parsed(&[]).wants(3) && parsed(&[]).peers().is_empty());
         assert!(parsed(&["1", "3"]).wants(3) && !parsed(&["1", "3"]).wants(2));
+        let peers = parsed(&["--peer"]);
+        assert!(!peers.wants(1) && peers.peers() == Peer::ALL);
+        let both = parsed(&["1", "--peer", "aim"]);
+        assert!(both.wants(1) && both.peers() == [Peer::Aim]);
         assert_eq!(parsed(&["--full"]).load().points, 1_000_000_000);
     }
 }

@@ -12,6 +12,7 @@ mod data;
 mod disk;
 mod fill;
 mod http;
+mod peer;
 mod process;
 mod report;
 mod rows;
@@ -52,6 +53,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
             Err(error) => report.fail(&format!("row {number}"), &error),
         }
     }
+    drop(world);
+    peer::measure(arguments.peers(), arguments.runs, &mut report);
     print!("{}", report.table(earlier.as_ref()));
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json()?)?;

@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::disk::Disk;
+use crate::peer::Comparison;
 
 pub(crate) use compare::Earlier;
 pub(crate) use figure::{Figure, Goal, merge};
@@ -26,6 +27,7 @@ pub(crate) struct Report {
     load_average_after: String,
     disk: Disk,
     figures: Vec<Figure>,
+    peers: Vec<Comparison>,
     failures: Vec<String>,
 }
 
@@ -41,6 +43,7 @@ impl Report {
             load_average_after: String::new(),
             disk,
             figures: Vec::new(),
+            peers: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -50,7 +53,12 @@ impl Report {
         self.figures.extend(figures);
     }
 
-    /// Notes a row that could not be measured.
+    /// Adds what a peer did beside us.
+    pub(crate) fn compare(&mut self, comparison: Comparison) {
+        self.peers.push(comparison);
+    }
+
+    /// Notes a row or a peer that could not be measured.
     pub(crate) fn fail(&mut self, what: &str, error: &anyhow::Error) {
         self.failures.push(format!("{what}: {error:#}"));
     }
@@ -66,6 +74,9 @@ impl Report {
         let mut text = String::new();
         if !self.figures.is_empty() {
             self.figures(&mut text, earlier);
+        }
+        for peer in &self.peers {
+            text.push_str(&peer.table());
         }
         for failure in &self.failures {
             let _ = writeln!(text, "NOT MEASURED {failure}");
