@@ -12,7 +12,7 @@ use bytes::Bytes;
 use neptune_kv::{
     Batch, Cause, CommitError, Family, Key, KeyRange, Kv, KvRead, Limits, Page, ReadError, Scan,
 };
-use rocksdb::{DB, ErrorKind};
+use rocksdb::{DB, ErrorKind, FlushOptions};
 
 use crate::{
     folder::{Folder, io_error},
@@ -22,7 +22,8 @@ use crate::{
     writer::Writer,
 };
 
-/// A store in a folder of its own. Dropping it waits for the commits under way and closes it.
+/// A store in a folder of its own. Dropping it waits for the commits under way, writes what is in memory to files, so
+/// that the next one to open it has no log to replay, and closes it.
 ///
 /// The folder stays claimed until the last snapshot and read is gone too.
 #[derive(Debug)]
@@ -114,9 +115,20 @@ impl RocksKv {
         Ok(RocksKv { writer: Writer::start(database.clone(), &options), view: View::newest(database) })
     }
 
-    #[cfg(test)]
     pub(crate) fn database(&self) -> &Database {
         self.view.database()
+    }
+}
+
+impl Drop for RocksKv {
+    fn drop(&mut self) {
+        self.writer.finish();
+        let database = self.database();
+        let families = Family::ALL.map(|family| database.family(family));
+        if let Err(error) = database.rocks.flush_cfs_opt(&families, &FlushOptions::default()) {
+            // The log still has it all.
+            tracing::warn!(store = %database.folder.path().display(), %error, "memory was not written to files");
+        }
     }
 }
 

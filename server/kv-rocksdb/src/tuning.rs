@@ -123,7 +123,8 @@ fn family_options(family: Family, cache: &Cache) -> RocksOptions {
             options.set_min_blob_size(BLOB_BYTES);
             options.set_enable_blob_gc(true);
             options.set_blob_cache(cache);
-            options.set_blob_compression_type(DBCompressionType::Lz4);
+            // What is sealed is compressed already.
+            options.set_blob_compression_type(DBCompressionType::None);
         }
     }
     options.set_block_based_table_factory(&blocks);

@@ -35,7 +35,6 @@ impl View {
         View { snapshot: Some(snapshot), database: self.database.clone() }
     }
 
-    #[cfg(test)]
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }

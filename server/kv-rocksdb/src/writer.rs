@@ -23,7 +23,7 @@ const WAITING_KIB: usize = 64 << 10;
 const GROUP_COMMITS: usize = 512;
 const GROUP_BYTES: usize = 4 << 20;
 
-/// The way to the writing thread. Dropping it waits until the thread has written all that waits.
+/// The way to the writing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     requests: Option<mpsc::Sender<Request>>,
@@ -76,7 +76,7 @@ impl Writer {
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
         let room = self.room.clone().try_acquire_many_owned(kib).map_err(|_| CommitError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        let requests = self.requests.as_ref().expect("taken only when dropped");
+        let requests = self.requests.as_ref().expect("taken only at the end");
         let request = Request { work, answer, _room: room };
         requests.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CommitError::Busy,
@@ -89,8 +89,9 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
+impl Writer {
+    /// Waits until the thread has written all that waits; nothing more is taken.
+    pub(crate) fn finish(&mut self) {
         drop(self.requests.take());
         if let Some(thread) = self.thread.take() {
             // A panic there was reported there, and every answer it owed was Unknown.
@@ -292,13 +293,13 @@ mod tests {
             (0..1_000_u32).map(|number| Batch::new().put(Key::state(number.to_be_bytes().to_vec()), ""));
         let (kv, answers) = commit_at_once(open(&place), batches.collect());
         assert!(answers.iter().all(Result::is_ok));
-        drop(kv);
         // Each record of the log was synced by itself.
         let logs =
             std::fs::read_dir(place.path().join("store/rocksdb")).unwrap().map(|entry| entry.unwrap().path());
         let logs = logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
         let records: usize = logs.map(|log| wal::count_records(&std::fs::read(log).unwrap())).sum();
         assert!((1..=500).contains(&records), "{records} syncs for 1,000 commits");
+        drop(kv);
     }
 
     #[test]

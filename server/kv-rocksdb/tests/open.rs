@@ -35,19 +35,21 @@ fn refusal(store: &Path) -> String {
     text.replace(store.to_str().unwrap(), "STORE")
 }
 
-/// A store with the numbers 0..1000 in every family, closed. They are in files, the last hundred in the log.
+/// A store with the numbers 0..1000 in every family, as a killed process leaves it: in files, the last hundred in the log.
 fn filled(place: &TempDir) -> PathBuf {
-    let store = place.path().join("store");
-    fill(&store, 0..900);
-    // What is replayed at an opening is written to files.
-    fill(&store, 900..1000);
-    store
-}
-
-fn fill(store: &Path, numbers: std::ops::Range<u32>) {
+    let store = place.path().join("open");
     // Unsynced, to be quick: nothing is killed here.
     let options = Options { durability: Durability::ProcessEnd, ..Options::default() };
-    let kv = RocksKv::open(store, options).unwrap();
+    let kv = RocksKv::open(&store, options).unwrap();
+    fill(&kv, 0..900);
+    // Closing writes to files what is in memory.
+    drop(kv);
+    let kv = RocksKv::open(&store, options).unwrap();
+    fill(&kv, 900..1000);
+    copy(&store, place.path())
+}
+
+fn fill(kv: &RocksKv, numbers: std::ops::Range<u32>) {
     run(async {
         for number in numbers {
             let batch = Family::ALL.iter().fold(Batch::new(), |batch, &family| {
