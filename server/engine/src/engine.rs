@@ -121,7 +121,7 @@ impl Engine {
             ticking: AtomicBool::new(false),
         });
         Lanes::start(&core);
-        tokio::spawn(core.clone().seal_due());
+        core.start_sealing();
         let alive = Arc::new(Alive(core.clone()));
         Ok(Engine { core, _alive: alive })
     }
@@ -193,6 +193,7 @@ impl Engine {
     pub async fn stop(&self) {
         self.core.stopping.send_replace(true);
         self.core.lanes.stopped().await;
+        self.core.sealing_stopped().await;
         self.core.store.close();
     }
 }

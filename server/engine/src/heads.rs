@@ -32,6 +32,8 @@ use crate::seal::{Open, Sealer};
 
 /// Frames of this session were made by the server from JSON; their channel numbers are the job's own.
 pub(crate) const DIRECT: SessionId = neptune_store::DIRECT_SESSION;
+/// Times that heads are read again because they changed while they were read.
+const LOADS: u32 = 8;
 /// The attempt of direct frames; no log is in them.
 const NO_ATTEMPT: AttemptNumber = AttemptNumber(0);
 
@@ -98,6 +100,13 @@ pub(crate) struct Added {
     pub(crate) dropped: u64,
 }
 
+/// Heads that were read, and what is open in them.
+struct Loaded {
+    heads: JobHeads,
+    open_bytes: u64,
+    open_points: u64,
+}
+
 impl JobHeads {
     /// Reads a job's tables, what is sealed of its channels, and the frames that are not.
     ///
@@ -107,9 +116,32 @@ impl JobHeads {
         uid: JobUid,
         sealer: &Arc<Sealer>,
     ) -> Result<Arc<JobHeads>, Refused> {
+        let mut seal = store.find_seal(&uid).await?;
+        for _ in 0..LOADS {
+            let heads = Self::load_as_of(store, uid, sealer, seal).await?;
+            let now = store.find_seal(&uid).await?;
+            if now == seal {
+                let (bytes, open) = (heads.open_bytes, heads.open_points);
+                let heads = Arc::new(heads.heads);
+                if bytes > 0 {
+                    sealer.added(&heads, bytes, open);
+                }
+                return Ok(heads);
+            }
+            // Heads from before a conflict were sealed meanwhile: states, frames and seal are not of one moment.
+            seal = now;
+        }
+        Err(Refused::Busy)
+    }
+
+    async fn load_as_of(
+        store: &Store,
+        uid: JobUid,
+        sealer: &Arc<Sealer>,
+        seal: Option<SealRecord>,
+    ) -> Result<Loaded, Refused> {
         let tables = store.read_job_tables(&uid).await?;
         let mut states = store.read_channel_states(&uid).await?;
-        let seal = store.find_seal(&uid).await?;
         let cleared = seal.map_or(0, |seal| seal.cleared);
         let mut inner = Inner {
             channels: Vec::with_capacity(tables.channels.len()),
@@ -128,16 +160,16 @@ impl JobHeads {
             inner.sessions.insert(stored.id, Arc::new(Session::from_stored(stored)));
         }
         let mut rest = Some(FrameRange::of_job_after(&uid, cleared));
-        let (mut bytes, mut open) = (0, 0);
+        let (mut open_bytes, mut open_points) = (0, 0);
         while let Some(range) = rest {
             let page = store.read_frames(range).await?;
             for (seq, frame) in page.frames {
-                bytes += frame.len() as u64;
-                open += inner.replay(&uid, seq, &frame);
+                open_bytes += frame.len() as u64;
+                open_points += inner.replay(&uid, seq, &frame);
             }
             rest = page.rest;
         }
-        let heads = Arc::new(JobHeads {
+        let heads = JobHeads {
             uid,
             writing: tokio::sync::Mutex::default(),
             appending: tokio::sync::Mutex::default(),
@@ -148,11 +180,8 @@ impl JobHeads {
             seal: tokio::sync::Mutex::new(seal),
             used: AtomicI64::new(0),
             stale: AtomicBool::new(false),
-        });
-        if bytes > 0 {
-            sealer.added(&heads, bytes, open);
-        }
-        Ok(heads)
+        };
+        Ok(Loaded { heads, open_bytes, open_points })
     }
 
     /// The heads, locked; not to be held over an await.

@@ -22,6 +22,7 @@ use neptune_store::{
 };
 use neptune_wire::{JobUid, Micros};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use self::numeric::{Sealed, Task};
 use crate::Refused;
@@ -58,6 +59,7 @@ pub(crate) struct Sealer {
     /// The present, as of the last tick.
     now: AtomicI64,
     after_micros: AtomicI64,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a job has open.
@@ -80,6 +82,7 @@ impl Sealer {
             sealed: Notify::new(),
             now: AtomicI64::new(0),
             after_micros: AtomicI64::new(SEAL_AFTER.as_micros() as i64),
+            task: Mutex::default(),
         }
     }
 
@@ -217,8 +220,23 @@ impl Core {
         Ok(())
     }
 
+    /// Starts the background work; it ends when the engine stops.
+    pub(crate) fn start_sealing(self: &Arc<Self>) {
+        let task = tokio::spawn(self.clone().seal_due());
+        *self.sealer.task.lock().expect(LOCK) = Some(task);
+    }
+
+    /// Waits until the background work has ended, once the engine stops.
+    pub(crate) async fn sealing_stopped(&self) {
+        let task = self.sealer.task.lock().expect(LOCK).take();
+        if let Some(task) = task {
+            // However it ended, it has.
+            let _ = task.await;
+        }
+    }
+
     /// Seals what is due until the engine stops.
-    pub(crate) async fn seal_due(self: Arc<Self>) {
+    async fn seal_due(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
         if let Err(error) = self.seal_leftovers().await {
             tracing::warn!(%error, "frames from before the start could not be sealed yet");

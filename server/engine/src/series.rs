@@ -69,6 +69,13 @@ impl SealedCache {
         let items = CACHE_BYTES / (16 << 10);
         SealedCache(Cache::with_weighter(items as usize, CACHE_BYTES, ByBytes))
     }
+
+    /// Forgets all of a job that is gone: another may come to have its id.
+    pub(crate) fn forget(&self, gone: &JobUid) {
+        self.0.retain(|place, _| match place {
+            Place::Block { job, .. } | Place::Page { job, .. } => job != gone,
+        });
+    }
 }
 
 /// One channel.
