@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-const SPAN: Duration = Duration::from_secs(2);
+/// Of each of the two measures.
+const SPAN: Duration = Duration::from_millis(500);
 
 /// Synced appends of the bare disk.
 #[derive(Debug, Clone, Copy, Serialize)]

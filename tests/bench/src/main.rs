@@ -40,17 +40,19 @@ fn main() -> ExitCode {
 /// Measures and prints; answers whether everything that was asked for could be measured.
 fn run(arguments: &Arguments) -> Result<bool> {
     let earlier = arguments.against.as_deref().map(Earlier::read).transpose()?;
-    let mut report = Report::begin(disk::measure()?);
+    let mut report = Report::begin();
     let mut world = World::new(arguments.load());
     for (number, measure) in rows::ALL {
         if !arguments.wants(*number) {
             continue;
         }
-        eprintln!("row {number} …");
+        let row = format!("row {number}");
+        eprintln!("{row} …");
+        report.note_conditions(&row, disk::measure()?);
         let runs: Result<Vec<_>> = (0..arguments.repeat.max(1)).map(|_| measure(&mut world)).collect();
         match runs {
             Ok(runs) => report.extend(merge(runs)),
-            Err(error) => report.fail(&format!("row {number}"), &error),
+            Err(error) => report.fail(&row, &error),
         }
     }
     drop(world);

@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::disk;
 use crate::report::Report;
 use crate::rows::python;
 
@@ -73,6 +74,9 @@ pub(crate) fn measure(peers: &[Peer], runs: u64, report: &mut Report) {
         return;
     }
     eprintln!("Neptune at the peers' work …");
+    if let Ok(disk) = disk::measure() {
+        report.note_conditions("Neptune", disk);
+    }
     let ours = match work(Path::new(&python()), "neptune", runs) {
         Ok(measured) => measured,
         Err(error) => {
@@ -82,6 +86,9 @@ pub(crate) fn measure(peers: &[Peer], runs: u64, report: &mut Report) {
     };
     for peer in peers {
         eprintln!("peer {peer} …");
+        if let Ok(disk) = disk::measure() {
+            report.note_conditions(peer.name(), disk);
+        }
         let theirs = environment::python_of(*peer).and_then(|python| work(&python, peer.name(), runs));
         match theirs {
             Ok(theirs) => report.compare(Comparison::new(*peer, theirs, &ours)),

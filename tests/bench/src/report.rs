@@ -25,15 +25,23 @@ pub(crate) struct Report {
     machine: Machine,
     load_average_before: String,
     load_average_after: String,
-    disk: Disk,
+    conditions: Vec<Conditions>,
     figures: Vec<Figure>,
     peers: Vec<Comparison>,
     failures: Vec<String>,
 }
 
+/// How busy the machine and its disk were right before something was measured: others may work on it.
+#[derive(Debug, Serialize)]
+struct Conditions {
+    before: String,
+    load_average: String,
+    disk: Disk,
+}
+
 impl Report {
     /// Begins a run; the load average is read now and again at the end.
-    pub(crate) fn begin(disk: Disk) -> Self {
+    pub(crate) fn begin() -> Self {
         Self {
             durability: "acknowledged after the write-ahead log was synced",
             load_generator: "on the same machine",
@@ -41,11 +49,17 @@ impl Report {
             machine: Machine::read(),
             load_average_before: load_average(),
             load_average_after: String::new(),
-            disk,
+            conditions: Vec::new(),
             figures: Vec::new(),
             peers: Vec::new(),
             failures: Vec::new(),
         }
+    }
+
+    /// Notes the conditions under which something is measured now.
+    pub(crate) fn note_conditions(&mut self, before: &str, disk: Disk) {
+        let load_average = load_average();
+        self.conditions.push(Conditions { before: before.to_owned(), load_average, disk });
     }
 
     /// Adds a row's figures.
@@ -81,18 +95,20 @@ impl Report {
         for failure in &self.failures {
             let _ = writeln!(text, "NOT MEASURED {failure}");
         }
+        for Conditions { before, load_average, disk } in &self.conditions {
+            let Disk { synced_mb_per_sec, sync_p50_micros } = disk;
+            let _ = writeln!(
+                text,
+                "before {before:<11} load average {load_average:>5}, bare disk {synced_mb_per_sec:>4.0} MB/s synced, \
+                 {sync_p50_micros:>5.0} us a sync"
+            );
+        }
+        let Self { machine, load_average_before, load_average_after, load_generator, .. } = &*self;
         let _ = writeln!(
             text,
-            "{}; load average {} before and {} after; load generator {}; {}; bare disk: {:.0} MB/s synced, {:.0} us a sync; \
-             revision {}",
-            self.machine,
-            self.load_average_before,
-            self.load_average_after,
-            self.load_generator,
-            self.durability,
-            self.disk.synced_mb_per_sec,
-            self.disk.sync_p50_micros,
-            self.revision,
+            "{machine}; load average {load_average_before} before and {load_average_after} after; load generator \
+             {load_generator}; {}; revision {}",
+            self.durability, self.revision,
         );
         text
     }
@@ -108,10 +124,11 @@ impl Report {
             let (row, what, unit, verdict) = (figure.row, &figure.what, figure.unit, figure.verdict());
             let (value, p99) = (short(figure.value), figure.p99.map_or(String::new(), short));
             let (target, floor) = figure.goals(short);
+            let repeated = figure.repeated();
             let change = earlier.map_or(String::new(), |earlier| earlier.change(figure));
             let _ = writeln!(
                 text,
-                "{row:>3}  {what:<width$}  {value:>10}  {p99:>10}  {target:>15}  {floor:>15}  {unit} ({verdict}){change}"
+                "{row:>3}  {what:<width$}  {value:>10}  {p99:>10}  {target:>15}  {floor:>15}  {unit} ({verdict}{repeated}){change}"
             );
         }
     }
@@ -139,7 +156,8 @@ mod tests {
 
     #[test]
     fn the_json_names_the_conditions_and_every_figure() {
-        let mut report = Report::begin(Disk { synced_mb_per_sec: 100.0, sync_p50_micros: 300.0 });
+        let mut report = Report::begin();
+        report.note_conditions("row 1", Disk { synced_mb_per_sec: 100.0, sync_p50_micros: 300.0 });
         let goal = Goal { target: 3e6, floor: 1e6 };
         report.extend(vec![
             Figure::rate(1, "ingest", 2e6, "points/s").aiming(goal),
@@ -149,6 +167,7 @@ mod tests {
         assert!(!report.complete());
         let table = report.table(None);
         assert!(table.contains("NOT MEASURED row 10: not built"), "{table}");
+        assert!(table.contains("bare disk  100 MB/s synced,   300 us a sync"), "{table}");
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         for condition in
             ["durability", "revision", "load_average_before", "load_average_after", "load_generator"]
@@ -156,7 +175,8 @@ mod tests {
             assert!(!json[condition].as_str().unwrap().is_empty(), "{condition}");
         }
         assert!(json["machine"]["cores"].as_u64().unwrap() > 0);
-        assert_eq!(json["disk"]["sync_p50_micros"], 300.0);
+        assert_eq!(json["conditions"][0]["before"], "row 1");
+        assert_eq!(json["conditions"][0]["disk"]["sync_p50_micros"], 300.0);
         assert_eq!(json["figures"][0]["value"], 2e6);
         assert_eq!(json["figures"][0]["verdict"], "floor");
         assert_eq!(json["figures"][1]["p99"], 3.0);
@@ -165,10 +185,10 @@ mod tests {
 
     #[test]
     fn an_earlier_run_is_compared_figure_by_figure() {
-        let mut before = Report::begin(Disk { synced_mb_per_sec: 100.0, sync_p50_micros: 300.0 });
+        let mut before = Report::begin();
         before.extend(vec![Figure::rate(1, "ingest", 2e6, "points/s")]);
         let earlier = Earlier::parse(&before.json().unwrap()).unwrap();
-        let mut after = Report::begin(Disk { synced_mb_per_sec: 100.0, sync_p50_micros: 300.0 });
+        let mut after = Report::begin();
         after.extend(vec![Figure::rate(1, "ingest", 3e6, "points/s"), Figure::cost(2, "new", 1.0, "ms")]);
         let table = after.table(Some(&earlier));
         assert!(table.contains("+50 %"), "{table}");

@@ -100,6 +100,14 @@ impl Figure {
         WORDS[rank(Some(self.value), self.goal).max(rank(self.p99, self.p99_goal))]
     }
 
+    /// Says of how many runs this is the median, to be put behind the verdict; the name stays the same, to be compared.
+    pub(crate) fn repeated(&self) -> String {
+        match self.runs.len() {
+            0 | 1 => String::new(),
+            count => format!(", median of {count} runs"),
+        }
+    }
+
     /// Target and floor as they are printed: of the value, and after a slash of p99.
     pub(crate) fn goals(&self, write: impl Fn(f64) -> String) -> (String, String) {
         let both = |part: fn(&Goal) -> f64| {
@@ -141,9 +149,6 @@ pub(crate) fn merge(runs: Vec<Vec<Figure>>) -> Vec<Figure> {
             let values: Vec<f64> = same.iter().map(|figure| figure.value).collect();
             same.sort_by(|a, b| a.value.total_cmp(&b.value));
             let mut median = same.swap_remove((same.len() - 1) / 2);
-            if values.len() > 1 {
-                median.what = format!("{}, median of {} runs", median.what, values.len());
-            }
             median.runs = values;
             median
         })
@@ -200,8 +205,8 @@ mod tests {
         let merged = merge(vec![run(3.0), run(1.0), run(2.0)]);
         assert_eq!(merged[0].value, 2.0);
         assert_eq!(merged[0].runs, [3.0, 1.0, 2.0]);
-        assert_eq!(merged[0].what, "ingest, median of 3 runs");
-        assert_eq!(merge(vec![run(3.0)])[0].what, "ingest");
+        assert_eq!(merged[0].repeated(), ", median of 3 runs");
+        assert_eq!(merge(vec![run(3.0)])[0].repeated(), "");
     }
 
     #[test]
