@@ -71,7 +71,7 @@ fn changes(filled: &Filled, http: &mut Http) -> Result<Vec<f64>> {
         // Below the filter's bound, above every other.
         let loss = 0.5 - 1e-9 + round as f64 * 1e-12;
         let points: AppendPoints = serde_json::from_value(serde_json::json!({"loss": [[2, loss]]}))?;
-        let key = format!("change {round}");
+        let key = format!("change-{round}");
         let rest = filled.bench.rest.rest();
         filled.bench.rest.wait(rest.append_points(&job.id.clone().into(), &key, &points))?;
         let begin = Instant::now();
