@@ -72,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) open_channels: u64,
     /// Stored frames that cannot be read. What they hold is nowhere else, so the log is not cleared.
     pub(crate) unreadable: u64,
+    /// Numeric channels that grew since the table of jobs last took them in, each once.
+    fresh: Vec<u32>,
 }
 
 /// One channel.
@@ -80,6 +82,8 @@ pub(crate) struct ChannelHead {
     /// Frames up to this one are sealed.
     sealed_seq: u64,
     pub(crate) head: Head,
+    /// It is among the fresh ones.
+    fresh: bool,
 }
 
 /// Its points, by kind.
@@ -152,6 +156,7 @@ impl JobHeads {
             applied: cleared,
             open_channels: 0,
             unreadable: 0,
+            fresh: Vec::new(),
         };
         for (number, record) in (0..).zip(tables.channels) {
             inner.add_channel(record, states.remove(&number));
@@ -250,7 +255,10 @@ impl Inner {
                 Head::Text(RefsHead::default())
             }
         };
-        self.channels.push(ChannelHead { record, sealed_seq, head });
+        // What is sealed already, the table may not have taken in.
+        let fresh = matches!(&head, Head::Numeric(head) if head.len() > 0);
+        self.fresh.extend(fresh.then_some(number));
+        self.channels.push(ChannelHead { record, sealed_seq, head, fresh });
         number
     }
 
@@ -286,7 +294,9 @@ impl Inner {
                 Some(session) => session.find_channel(*number),
                 None => Some(*number),
             };
-            let Some(channel) = channel.and_then(|channel| self.channels.get_mut(channel as usize)) else {
+            let (job_number, channel) =
+                (channel, channel.and_then(|channel| self.channels.get_mut(channel as usize)));
+            let Some(channel) = channel else {
                 tracing::error!(
                     seq,
                     number,
@@ -301,6 +311,9 @@ impl Inner {
                 (Head::Numeric(head), Block::Numeric(numeric)) => {
                     self.open_channels += u64::from(head.open_count() == 0);
                     head.append(numeric);
+                    if !std::mem::replace(&mut channel.fresh, true) {
+                        self.fresh.extend(job_number);
+                    }
                     added.open += numeric.len() as u64;
                 }
                 (Head::Text(head), Block::Text(texts)) => {
@@ -332,6 +345,17 @@ impl Inner {
             added.points += u64::from(block.count());
         }
         added
+    }
+
+    /// Names and summaries of the numeric channels that grew since this was last asked.
+    pub(crate) fn take_fresh(&mut self) -> Vec<(ChannelName, ChannelSummary)> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let taken = fresh.iter().map(|number| {
+            let channel = &mut self.channels[*number as usize];
+            channel.fresh = false;
+            (channel.record.name.clone(), channel.summary())
+        });
+        taken.collect()
     }
 
     /// Applies a frame that is read again; answers how many points are open by it.
