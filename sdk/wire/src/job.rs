@@ -409,7 +409,17 @@ pub struct JobsQuery {
     /// Comma-separated states, any of which will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub states: Option<String>,
-    /// `-created` (newest first, the default), `created`, `name`, `-name`, `state`, `-state`, `id`, `-id`.
+    /// A condition, such as `metric.loss < 0.1 and param.lr >= 0.01`; the language is in docs/filter.md.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Comma-separated columns, such as `metric.loss.min,param.lr`: rows of these values are answered, not whole jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<String>,
+    /// Comma-separated columns: groups of the jobs that have the same values in them are answered; `columns` are summed up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Comma-separated columns, `-` before one for descending: `-created` (newest first, the default), `metric.loss,name`.
+    /// Groups are ordered by their columns, or by `jobs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
     /// 1 to 1,000; 100 when absent.

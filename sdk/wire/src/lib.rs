@@ -22,6 +22,7 @@ pub mod project;
 pub mod query;
 pub mod server;
 pub mod snapshot;
+pub mod table;
 
 pub mod control;
 pub mod ingest;

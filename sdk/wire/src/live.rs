@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::Channel;
 use crate::chart::Chart;
-use crate::id::JobRef;
+use crate::id::{JobRef, JobUid};
 use crate::job::Job;
 use crate::name::{ChannelName, ProjectKey};
 use crate::problem::Problem;
 use crate::query::{ImagePoint, Line};
+use crate::table::JobRow;
 
 /// Subscriptions one connection may hold.
 pub const SUBSCRIPTIONS: usize = 1_000;
@@ -44,6 +45,20 @@ pub enum Topic {
         /// All when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         project: Option<ProjectKey>,
+    },
+    /// Rows of the job table: those that come to pass a filter, change in the asked columns, or pass it no more.
+    ///
+    /// Times of a filter such as `-7d` pass by the server's clock; a row that time alone moves is told when it next changes.
+    Rows {
+        /// All when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<ProjectKey>,
+        /// As in `GET /jobs`; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<String>,
+        /// As in `GET /jobs`; whole jobs are pushed when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        columns: Option<String>,
     },
     /// One job's record, its new channels and charts, and its channels' summaries (a few times a second).
     Job {
@@ -77,6 +92,23 @@ pub enum LiveDown {
         id: u32,
         /// The whole record.
         job: Box<Job>,
+    },
+    /// A row of [`Topic::Rows`] is new or changed.
+    Row {
+        /// The subscription.
+        id: u32,
+        /// The asked values.
+        row: JobRow,
+        /// It did not pass the filter before.
+        #[serde(default)]
+        entered: bool,
+    },
+    /// A row of [`Topic::Rows`] passes the filter no more, or its job is gone.
+    Left {
+        /// The subscription.
+        id: u32,
+        /// The job.
+        uid: JobUid,
     },
     /// A channel is new or its summary changed.
     Channel {

@@ -22,12 +22,15 @@ pub struct Problem {
     /// The field, parameter or header that is wrong, as a dotted path: `params.amplitude.value`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The character of a filter, sort or list of columns at which it goes wrong, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
 }
 
 impl Problem {
     /// A problem without a field.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, title: code.title().into(), status: 0, detail: detail.into(), field: None }
+        Self { code, title: code.title().into(), status: 0, detail: detail.into(), field: None, column: None }
     }
 
     /// The same problem, pointing at a field.
@@ -39,9 +42,12 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.field {
-            Some(field) => write!(f, "{} ({field}): {}", self.title, self.detail),
-            None => write!(f, "{}: {}", self.title, self.detail),
+        match (&self.field, self.column) {
+            (Some(field), Some(column)) => {
+                write!(f, "{} ({field}, column {column}): {}", self.title, self.detail)
+            }
+            (Some(field), None) => write!(f, "{} ({field}): {}", self.title, self.detail),
+            (None, _) => write!(f, "{}: {}", self.title, self.detail),
         }
     }
 }

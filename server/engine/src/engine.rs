@@ -122,6 +122,8 @@ impl Engine {
         });
         Lanes::start(&core);
         core.start_sealing();
+        tokio::spawn(core.clone().keep_table());
+        tokio::spawn(core.clone().fill_table());
         let alive = Arc::new(Alive(core.clone()));
         Ok(Engine { core, _alive: alive })
     }

@@ -2,14 +2,11 @@
 
 mod checks;
 mod create;
-mod list;
 pub(crate) mod transition;
 
 use neptune_store::{AttemptRecord, JobRecord, Writes};
 use neptune_wire::control::GRACE_MILLIS;
-use neptune_wire::job::{
-    AbortJob, Attempt, ClaimJob, ClaimedAttempt, CreateJob, Exit, Job, JobsQuery, Page, PatchJob,
-};
+use neptune_wire::job::{AbortJob, Attempt, ClaimJob, ClaimedAttempt, CreateJob, Exit, Job, PatchJob};
 use neptune_wire::{AttemptNumber, JobRef, JobUid, Micros};
 
 use crate::access::attempt_token;
@@ -42,20 +39,6 @@ impl Engine {
         }
         let core = self.core.clone();
         self.core.finish(async move { core.create_job(uid, create, now).await }).await
-    }
-
-    /// One page of jobs.
-    ///
-    /// Cost: one look at every job of the project, or of all, and a sort of those that match.
-    ///
-    /// # Errors
-    ///
-    /// [`Refused::Field`] for a tag, state, sort or cursor that is none.
-    pub async fn list_jobs(&self, grant: &Grant, query: &JobsQuery) -> Result<Page<Job>, Refused> {
-        grant.check_everything("listing jobs")?;
-        let asked = list::Asked::read(query)?;
-        let jobs = self.core.registry.list_jobs(query.project.as_ref())?;
-        Ok(list::page(jobs, &asked))
     }
 
     /// One job.

@@ -25,6 +25,7 @@ mod seal;
 mod series;
 mod snapshots;
 pub mod step;
+mod table;
 #[cfg(test)]
 mod testing;
 

@@ -14,12 +14,15 @@ use std::sync::atomic::Ordering;
 
 use neptune_wire::live::Topic;
 use neptune_wire::query::{ImagePoint, Line};
-use neptune_wire::{Channel, ChannelName, Chart, Job};
+use neptune_wire::table::JobRow;
+use neptune_wire::{Channel, ChannelName, Chart, Job, JobUid};
 use tokio::sync::watch;
 
 use self::channels::FollowChannels;
 use self::job::FollowJob;
 use self::jobs::FollowJobs;
+use crate::table::follow::FollowRows;
+use crate::table::question::{read_columns, read_filter, tests_metric};
 use crate::{Engine, Grant, Refused};
 
 /// One subscription; dropping it ends it.
@@ -33,6 +36,7 @@ pub struct Subscription {
 
 enum Follow {
     Jobs(FollowJobs),
+    Rows(FollowRows),
     Job(Box<FollowJob>),
     Channels(FollowChannels),
 }
@@ -42,6 +46,15 @@ enum Follow {
 pub enum LiveEvent {
     /// A job is new or changed.
     Job(Arc<Job>),
+    /// A row is new among those that pass the filter, or one of the asked columns changed.
+    Row {
+        /// Its values.
+        row: Arc<JobRow>,
+        /// It was not there before.
+        entered: bool,
+    },
+    /// A job's row does not pass the filter any more, or is gone.
+    Left(JobUid),
     /// A channel is new or its summary changed; coalesced to a few a second.
     Channel(Channel),
     /// A chart is new.
@@ -111,6 +124,20 @@ impl Engine {
                 }
                 Follow::Jobs(FollowJobs::new(&self.core.registry, project.clone()))
             }
+            Topic::Rows { project, filter, columns } => {
+                grant.check_everything("following all jobs")?;
+                if let Some(project) = project {
+                    self.core.registry.find_project(project)?;
+                }
+                let filter = read_filter(filter.as_deref())?;
+                let columns = columns.as_deref().map(read_columns).transpose()?;
+                let table = &self.core.registry.table;
+                if tests_metric(&filter) {
+                    table.filled().await;
+                }
+                let now = self.core.last_tick.now();
+                Follow::Rows(FollowRows::new(table, project.clone(), filter, columns, now)?)
+            }
             Topic::Job { job } => {
                 let cell = self.find_job(grant, job)?;
                 let heads = cell.heads(&self.core).await?;
@@ -136,6 +163,9 @@ impl Subscription {
         let next = async {
             match follow {
                 Follow::Jobs(follow) => follow.next(&engine.core.registry).await,
+                Follow::Rows(follow) => {
+                    follow.next(&engine.core.registry, || engine.core.last_tick.now()).await
+                }
                 Follow::Job(follow) => follow.next().await,
                 Follow::Channels(follow) => follow.next(&engine.core.store).await,
             }

@@ -27,6 +27,11 @@ const AT_ONCE: usize = 64;
 pub(crate) struct LastTick(AtomicI64);
 
 impl LastTick {
+    /// The time of the last tick: the wall clock as the engine knows it, a second old at most while the server runs.
+    pub(crate) fn now(&self) -> Micros {
+        Micros(self.0.load(Ordering::Relaxed))
+    }
+
     /// Time since the last tick, as far as it counts.
     fn elapsed(&self, now: Micros) -> u64 {
         let last = self.0.swap(now.0, Ordering::Relaxed);

@@ -9,6 +9,9 @@ pub enum Refused {
     /// A field has a value that cannot be right; `wanted` says what would be.
     #[error("{field}: {wanted}")]
     Field { field: String, wanted: String },
+    /// A filter, sort or list of columns goes wrong at a character, counted from 1; `wanted` says what would be right.
+    #[error("{field}, column {column}: {wanted}")]
+    Text { field: &'static str, column: u32, wanted: String },
     /// No such project.
     #[error("no project {project}")]
     UnknownProject { project: ProjectKey },

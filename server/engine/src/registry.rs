@@ -5,7 +5,7 @@
 //! latest form, so followers need no queues.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use neptune_store::{AttemptRecord, JobRecord, JobSpec, ProjectRecord, Store, StoreError, StoredJob};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::engine::Core;
 use crate::heads::JobHeads;
+use crate::table::{Marks, Table};
 use crate::{Engine, Refused};
 
 /// Memory of a job's points is given back when nobody asked for them for so long and no session holds them.
@@ -33,6 +34,8 @@ pub(crate) struct Registry {
     /// One project is created at a time.
     pub(crate) creating_project: tokio::sync::Mutex<()>,
     creating_job: [tokio::sync::Mutex<()>; CREATING],
+    /// All jobs as columns.
+    pub(crate) table: Table,
 }
 
 #[derive(Default)]
@@ -68,6 +71,13 @@ pub(crate) struct JobCell {
     pub(crate) changed: watch::Sender<u64>,
     heads: RwLock<Option<Arc<JobHeads>>>,
     loading: tokio::sync::Mutex<()>,
+    marks: Arc<Marks>,
+    /// It waits to be taken into the table.
+    pub(crate) marked: AtomicBool,
+    /// The change that the table has of it; of none at first.
+    pub(crate) tabled: AtomicU64,
+    /// Its heads were in memory since the start: what is stored may be older than what the table has.
+    pub(crate) was_loaded: AtomicBool,
 }
 
 struct JobNow {
@@ -88,6 +98,7 @@ impl Registry {
             changed: watch::Sender::new(0),
             creating_project: tokio::sync::Mutex::default(),
             creating_job: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            table: Table::new(),
         };
         for (key, record) in store.read_projects().await? {
             registry.add_project(key, record);
@@ -113,13 +124,14 @@ impl Registry {
 
     /// Takes in a job that is stored; answers its cell.
     pub(crate) fn add_job(&self, stored: StoredJob, dropped: u64) -> Arc<JobCell> {
-        let cell = Arc::new(JobCell::new(stored, dropped));
+        let cell = Arc::new(JobCell::new(stored, dropped, self.table.marks().clone()));
         let project = self.projects.read().expect(LOCK).get(&cell.id.project).cloned();
         if let Some(project) = project {
             project.jobs.write().expect(LOCK).insert(cell.id.number, cell.clone());
         }
         self.jobs.write().expect(LOCK).insert(cell.uid, cell.clone());
         self.watch_if_live(&cell);
+        cell.mark();
         cell
     }
 
@@ -145,19 +157,6 @@ impl Registry {
             }
         };
         found.ok_or_else(|| Refused::UnknownJob { job: job.clone() })
-    }
-
-    /// All jobs, or those of a project, in no particular order.
-    pub(crate) fn list_jobs(&self, project: Option<&ProjectKey>) -> Result<Vec<Arc<Job>>, Refused> {
-        let now = |cell: &Arc<JobCell>| cell.job();
-        match project {
-            None => Ok(self.jobs.read().expect(LOCK).values().map(now).collect()),
-            Some(key) => {
-                let project = self.find_project(key)?;
-                let jobs = project.jobs.read().expect(LOCK);
-                Ok(jobs.values().map(now).collect())
-            }
-        }
     }
 
     /// Jobs whose attempt is live.
@@ -200,6 +199,7 @@ impl Registry {
             changes.latest.insert(last, cell.clone());
         }
         self.watch_if_live(cell);
+        cell.mark();
         cell.changed.send_modify(|count| *count += 1);
         self.changed.send_modify(|last| *last = self.changes.lock().expect(LOCK).last);
     }
@@ -252,7 +252,7 @@ impl ProjectCell {
 }
 
 impl JobCell {
-    fn new(stored: StoredJob, dropped: u64) -> JobCell {
+    fn new(stored: StoredJob, dropped: u64, marks: Arc<Marks>) -> JobCell {
         let StoredJob { uid, record, spec, properties, attempts } = stored;
         let id = JobId { project: record.project.clone(), number: record.number };
         let mut job = job_from_parts(uid, &id, &record, spec, properties);
@@ -269,7 +269,21 @@ impl JobCell {
             changed: watch::Sender::new(0),
             heads: RwLock::default(),
             loading: tokio::sync::Mutex::default(),
+            marks,
+            marked: AtomicBool::new(false),
+            tabled: AtomicU64::new(u64::MAX),
+            was_loaded: AtomicBool::new(false),
         }
+    }
+
+    /// Notes for the table that the job, or something it produced, has changed.
+    pub(crate) fn mark(self: &Arc<Self>) {
+        self.marks.mark(self);
+    }
+
+    /// The number of its latest change.
+    pub(crate) fn change(&self) -> u64 {
+        self.now.read().expect(LOCK).change
     }
 
     /// The job as it is answered.
@@ -324,7 +338,7 @@ impl JobCell {
     }
 
     /// What the job produced, read from the store unless it is in memory.
-    pub(crate) async fn heads(&self, core: &Core) -> Result<Arc<JobHeads>, Refused> {
+    pub(crate) async fn heads(self: &Arc<Self>, core: &Core) -> Result<Arc<JobHeads>, Refused> {
         if let Some(heads) = self.find_heads() {
             heads.touch();
             return Ok(heads);
@@ -334,7 +348,9 @@ impl JobCell {
             return Ok(heads);
         }
         let heads = JobHeads::load(&core.store, self.uid, &core.sealer).await?;
+        self.was_loaded.store(true, Ordering::Release);
         *self.heads.write().expect(LOCK) = Some(heads.clone());
+        self.mark();
         Ok(heads)
     }
 

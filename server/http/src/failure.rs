@@ -95,12 +95,15 @@ impl Failure {
         let (status, code, field) = self.outline();
         let detail = match self {
             // The field stands beside the sentence already.
-            Self::Engine(Refused::Field { wanted, .. }) => wanted.clone(),
+            Self::Engine(Refused::Field { wanted, .. } | Refused::Text { wanted, .. }) => wanted.clone(),
             other => other.to_string(),
         };
         let mut problem = Problem::new(code, detail);
         problem.status = status.as_u16();
         problem.field = field;
+        if let Self::Engine(Refused::Text { column, .. }) = self {
+            problem.column = Some(*column);
+        }
         problem
     }
 
@@ -143,6 +146,9 @@ fn outline_of_refused(refused: &Refused) -> (StatusCode, Code, Option<String>) {
     let conflict = |code| (StatusCode::CONFLICT, code, None);
     match refused {
         Refused::Field { field, .. } => (StatusCode::BAD_REQUEST, Code::InvalidField, Some(field.clone())),
+        Refused::Text { field, .. } => {
+            (StatusCode::BAD_REQUEST, Code::InvalidField, Some((*field).to_owned()))
+        }
         Refused::UnknownProject { .. } => missing(Code::UnknownProject, "project"),
         Refused::UnknownJob { .. } => missing(Code::UnknownJob, "job"),
         Refused::UnknownAttempt { .. } => missing(Code::UnknownAttempt, "attempt"),

@@ -40,6 +40,7 @@ fn documented() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(blobs::download_blob, blobs::upload_blob))
         .routes(routes!(snapshots::create_snapshot))
         .routes(routes!(jobs::list_jobs, jobs::create_job))
+        .routes(routes!(jobs::list_columns))
         .routes(routes!(jobs::read_job, jobs::patch_job))
         .routes(routes!(jobs::abort_job))
         .routes(routes!(jobs::claim_job))

@@ -247,6 +247,8 @@ fn received_text(shared: &Rc<Shared>, text: &str) -> Result<(), String> {
     match message {
         LiveDown::Subscribed { id, marks } => shared.tell(id, LiveEvent::Subscribed(marks)),
         LiveDown::Job { id, .. }
+        | LiveDown::Row { id, .. }
+        | LiveDown::Left { id, .. }
         | LiveDown::Channel { id, .. }
         | LiveDown::Chart { id, .. }
         | LiveDown::Lines { id, .. }

@@ -105,7 +105,7 @@ async fn an_attempt_reaches_its_own_job_alone() {
     forbidden(engine.create_project(&grant, project(), NOW).await.map(drop));
     forbidden(engine.list_projects(&grant).await.map(drop));
     forbidden(engine.create_job(&grant, create_job(3), uid(3), NOW).await.map(drop));
-    forbidden(engine.list_jobs(&grant, &JobsQuery::default()).await.map(drop));
+    forbidden(engine.list_jobs(&grant, &JobsQuery::default(), NOW).await.map(drop));
     forbidden(engine.claim_job(&grant, &own, claim(9), NOW).await.map(drop));
     forbidden(engine.abort_job(&grant, &own, AbortJob::default(), NOW).await.map(drop));
     forbidden(engine.subscribe(&grant, &Topic::Jobs { project: None }).await.map(drop));

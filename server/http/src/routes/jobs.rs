@@ -6,6 +6,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use neptune_wire::job::{AbortJob, Attempt, ClaimJob, ClaimedAttempt, Exit, JobsQuery, Page, PatchJob};
+use neptune_wire::table::{ColumnInfo, ColumnsQuery, JobsAnswer};
 use neptune_wire::{CreateJob, Job, JobUid};
 
 use crate::access::Granted;
@@ -14,17 +15,32 @@ use crate::face::{Shared, now};
 use crate::failure::Failure;
 use crate::openapi::ProblemAnswer;
 
-/// Lists jobs, newest first unless `sort` says otherwise, a page at a time.
+/// Lists jobs, newest first unless `sort` says otherwise, a page at a time: whole jobs, rows of asked `columns`, or groups.
+///
+/// The language of `filter` and how columns are written is described in docs/filter.md.
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobsQuery), responses(
-    (status = 200, body = Page<Job>),
+    (status = 200, body = JobsAnswer),
     (status = "4XX", response = inline(ProblemAnswer)),
 ))]
 pub(crate) async fn list_jobs(
     State(face): State<Arc<Shared>>,
     Granted(grant): Granted,
     Query(query): Query<JobsQuery>,
-) -> Result<Answer<Page<Job>>, Failure> {
-    Ok(Answer(face.engine.list_jobs(&grant, &query).await?))
+) -> Result<Answer<JobsAnswer>, Failure> {
+    Ok(Answer(face.engine.list_jobs(&grant, &query, now()).await?))
+}
+
+/// Lists the columns that metrics, params and properties of jobs make, with how many jobs have each.
+#[utoipa::path(get, path = "/api/v1/jobs/columns", tag = "jobs", params(ColumnsQuery), responses(
+    (status = 200, body = Page<ColumnInfo>),
+    (status = "4XX", response = inline(ProblemAnswer)),
+))]
+pub(crate) async fn list_columns(
+    State(face): State<Arc<Shared>>,
+    Granted(grant): Granted,
+    Query(query): Query<ColumnsQuery>,
+) -> Result<Answer<Page<ColumnInfo>>, Failure> {
+    Ok(Answer(face.engine.list_columns(&grant, &query).await?))
 }
 
 /// Registers a job. The same `uid` again answers the first result.

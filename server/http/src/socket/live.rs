@@ -180,6 +180,8 @@ fn message_of_event(id: u32, event: LiveEvent) -> Message {
             return columns_of_points(id, &channel, index, &points);
         }
         LiveEvent::Job(job) => LiveDown::Job { id, job: Box::new(job.as_ref().clone()) },
+        LiveEvent::Row { row, entered } => LiveDown::Row { id, row: Arc::unwrap_or_clone(row), entered },
+        LiveEvent::Left(uid) => LiveDown::Left { id, uid },
         LiveEvent::Channel(channel) => LiveDown::Channel { id, channel },
         LiveEvent::Chart(chart) => LiveDown::Chart { id, chart },
         LiveEvent::Lines { channel, lines } => {

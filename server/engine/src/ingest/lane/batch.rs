@@ -238,6 +238,7 @@ impl Placed {
         for job in self.jobs.into_values() {
             job.heads.lock().next_seq = job.next_seq;
             job.heads.grow();
+            job.cell.mark();
             let before = job.cell.dropped.swap(job.dropped, Ordering::Relaxed);
             if before != job.dropped {
                 core.counters.dropped_points.fetch_add(job.dropped - before, Ordering::Relaxed);

@@ -1,0 +1,205 @@
+//! The job table: every job's fields, params, properties and metric summaries as columns in memory, found by filter,
+//! ordered by any of them, grouped, and followed as they change.
+//!
+//! Whoever changes a job marks its cell ([`Marks`]), which costs one exchange of a flag; marked jobs are taken in
+//! together, by whoever asks next or by a task in the background ([`TAKE_IN_EVERY`]). So an answer knows everything
+//! that was acknowledged before it was asked for, and the lanes of ingest never wait for the table.
+//!
+//! [`rows`] holds the columns ([`paged`], [`coded`]), [`filter`] reads the language, [`plan`] selects rows, [`order`]
+//! takes the first of them, [`group`] sums them up, [`answer`] and [`question`] are the two ends of a request.
+
+pub(crate) mod answer;
+pub(crate) mod coded;
+pub(crate) mod column;
+pub(crate) mod filter;
+pub(crate) mod follow;
+pub(crate) mod group;
+pub(crate) mod order;
+pub(crate) mod paged;
+pub(crate) mod plan;
+pub(crate) mod question;
+pub(crate) mod rows;
+pub(crate) mod source;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use self::rows::{MetricCells, Rows};
+use crate::engine::Core;
+use crate::registry::{JobCell, LOCK};
+
+/// Marked jobs are taken in at most so often in the background while somebody follows the table.
+const TAKE_IN_EVERY: Duration = Duration::from_millis(50);
+/// And so often while nobody does: it keeps what is marked from adding up.
+const TAKE_IN_UNFOLLOWED: Duration = Duration::from_secs(1);
+
+/// The table.
+pub(crate) struct Table {
+    rows: RwLock<Rows>,
+    marks: Arc<Marks>,
+    /// Held while marked jobs are taken in, so that whoever asks meanwhile waits for them.
+    taking: Mutex<()>,
+    /// The number of the newest change of a row.
+    changed: watch::Sender<u64>,
+    /// Whether the summaries of all stored jobs are in.
+    filled: watch::Sender<bool>,
+}
+
+/// Jobs that changed since they were last taken in.
+#[derive(Default)]
+pub(crate) struct Marks {
+    cells: Mutex<Vec<Arc<JobCell>>>,
+    /// There is one, after there was none.
+    any: Notify,
+    /// Somebody began to follow.
+    followed: Notify,
+}
+
+impl Marks {
+    /// Notes that a job, or something it produced, has changed.
+    pub(crate) fn mark(&self, cell: &Arc<JobCell>) {
+        if !cell.marked.swap(true, Ordering::AcqRel) {
+            let mut cells = self.cells.lock().expect(LOCK);
+            cells.push(cell.clone());
+            if cells.len() == 1 {
+                self.any.notify_one();
+            }
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        Table {
+            rows: RwLock::default(),
+            marks: Arc::default(),
+            taking: Mutex::new(()),
+            changed: watch::Sender::new(0),
+            filled: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn marks(&self) -> &Arc<Marks> {
+        &self.marks
+    }
+
+    /// The rows with everything that was marked before.
+    pub(crate) fn current(&self) -> RwLockReadGuard<'_, Rows> {
+        self.take_in();
+        self.rows.read().expect(LOCK)
+    }
+
+    /// The rows as they were last taken in.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Rows> {
+        self.rows.read().expect(LOCK)
+    }
+
+    /// Takes in marked jobs.
+    pub(crate) fn take_in(&self) {
+        let _one = self.taking.lock().expect(LOCK);
+        let marked = std::mem::take(&mut *self.marks.cells.lock().expect(LOCK));
+        if marked.is_empty() {
+            return;
+        }
+        let mut rows = self.rows.write().expect(LOCK);
+        for cell in &marked {
+            // Before it is looked at: what changes from here on marks it again.
+            cell.marked.store(false, Ordering::Release);
+            take_cell(&mut rows, cell);
+        }
+        let last = rows.last_change();
+        drop(rows);
+        self.changed.send_if_modified(|change| std::mem::replace(change, last) != last);
+    }
+
+    /// Takes in what is stored of a job's metrics, unless it is in memory and speaks for itself.
+    pub(crate) fn take_stored(&self, cell: &Arc<JobCell>, metrics: &[(Box<str>, MetricCells)]) {
+        let _one = self.taking.lock().expect(LOCK);
+        if cell.was_loaded.load(Ordering::Acquire) {
+            return;
+        }
+        let mut rows = self.rows.write().expect(LOCK);
+        let (row, _) = rows.row_of(&cell.uid);
+        let mut changed = false;
+        for (name, cells) in metrics {
+            changed |= rows.take_metric(row, name, cells);
+        }
+        if changed {
+            rows.note_change(row);
+        }
+    }
+
+    /// Follows the table: the number of the newest change, and a way to wait for the next.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        // The task in the background may be in its longer pause.
+        self.marks.followed.notify_one();
+        self.changed.subscribe()
+    }
+
+    /// Waits until the summaries of all stored jobs are in.
+    pub(crate) async fn filled(&self) {
+        let mut filled = self.filled.subscribe();
+        // The sender lives as long as the table.
+        let _ = filled.wait_for(|filled| *filled).await;
+    }
+
+    /// All stored jobs are in.
+    pub(crate) fn fill(&self) {
+        self.filled.send_replace(true);
+    }
+}
+
+fn take_cell(rows: &mut Rows, cell: &JobCell) {
+    let change = cell.change();
+    if cell.tabled.swap(change, Ordering::AcqRel) != change {
+        rows.take_job(&cell.job());
+    }
+    let Some(heads) = cell.find_heads() else { return };
+    let fresh = heads.lock().take_fresh();
+    if fresh.is_empty() {
+        return;
+    }
+    let (row, _) = rows.row_of(&cell.uid);
+    let mut changed = false;
+    for (name, summary) in &fresh {
+        changed |= rows.take_metric(row, name.as_str(), &MetricCells::from(summary));
+    }
+    if changed {
+        rows.note_change(row);
+    }
+}
+
+impl Core {
+    /// Takes in marked jobs until the engine stops.
+    pub(crate) async fn keep_table(self: Arc<Self>) {
+        let mut stopping = self.stopping.subscribe();
+        let table = &self.registry.table;
+        let work = async {
+            loop {
+                table.marks.any.notified().await;
+                let core = self.clone();
+                // A thousand jobs that changed all their channels are tens of milliseconds.
+                let taken = tokio::task::spawn_blocking(move || core.registry.table.take_in());
+                if taken.await.is_err() {
+                    return;
+                }
+                if table.changed.receiver_count() > 0 {
+                    tokio::time::sleep(TAKE_IN_EVERY).await;
+                } else {
+                    // A follower that comes meanwhile does not wait for the end of it.
+                    let _ = tokio::time::timeout(TAKE_IN_UNFOLLOWED, table.marks.followed.notified()).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

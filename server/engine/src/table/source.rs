@@ -1,0 +1,54 @@
+//! Where the table gets the summaries of stored jobs from, at a start.
+
+use std::sync::Arc;
+
+use neptune_store::{ChannelState, Store};
+use neptune_wire::JobUid;
+
+use super::rows::MetricCells;
+use crate::Refused;
+use crate::engine::Core;
+
+/// The summaries of a job's numeric channels, as far as they are sealed.
+async fn read_metrics(store: &Store, uid: JobUid) -> Result<Vec<(Box<str>, MetricCells)>, Refused> {
+    let states = store.read_channel_states(&uid).await?;
+    let tables = store.read_job_tables(&uid).await?;
+    let metrics =
+        (0..).zip(tables.channels).filter_map(|(number, channel)| match &states.get(&number)?.state {
+            ChannelState::Numeric(state) => {
+                Some((channel.name.as_str().into(), MetricCells::from(&state.running.summary())))
+            }
+            #[allow(unreachable_patterns, reason = "other kinds of channels are no metrics")]
+            _ => None,
+        });
+    Ok(metrics.collect())
+}
+
+impl Core {
+    /// Reads what is not in the table yet. Questions about metrics wait for its end.
+    pub(crate) async fn fill_table(self: Arc<Self>) {
+        if let Err(error) = self.read_table().await {
+            tracing::error!(%error, "not all metrics can be read; the job table lacks them");
+        }
+        // Nobody is kept waiting for what does not come.
+        self.registry.table.fill();
+    }
+
+    async fn read_table(&self) -> Result<(), Refused> {
+        for (uid, _) in self.store.read_seals().await? {
+            self.check_running()?;
+            if let Some(cell) = self.registry.find_uid(&uid) {
+                let metrics = read_metrics(&self.store, uid).await?;
+                self.registry.table.take_stored(&cell, &metrics);
+            }
+        }
+        // What is not sealed yet is known by the heads, which mark their job when they are in memory.
+        for uid in self.store.list_jobs_with_frames().await? {
+            self.check_running()?;
+            if let Some(cell) = self.registry.find_uid(&uid) {
+                cell.heads(self).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,321 @@
+//! The table as it is asked and followed: by requests, while points arrive and jobs change.
+
+use expect_test::{Expect, expect};
+use neptune_wire::job::{JobsQuery, Param, PatchJob};
+use neptune_wire::live::Topic;
+use neptune_wire::table::{ColumnsQuery, GroupPage, JobsAnswer, RowPage};
+use neptune_wire::{
+    ChannelKind, CreateJob, JobRef, Micros, Number, ParamName, ParamValue, ProjectKey, SessionId, Tag,
+};
+
+use super::shown;
+use crate::testing::*;
+use crate::{Engine, Grant, LiveEvent, Refused, Subscription};
+
+const NAMES: [&str; 6] = ["alpha", "beta", "gamma", "delta", "alpha two", ""];
+
+struct World {
+    engine: Engine,
+    grant: Grant,
+    kv: TroubledKv,
+}
+
+/// Six jobs: lr 0.1 and 0.01 in turns, a tag for every second; the first four run and have a loss.
+async fn world() -> World {
+    let (engine, grant, kv) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    for (seed, name) in (1_u8..).zip(NAMES) {
+        let lr = if seed % 2 == 0 { 0.01 } else { 0.1 };
+        let create = CreateJob {
+            name: name.into(),
+            params: vec![Param {
+                name: ParamName::new("lr").unwrap(),
+                value: ParamValue::Double(Number(lr)),
+                description: String::new(),
+                required: false,
+                default: None,
+            }],
+            tags: if seed % 2 == 0 {
+                vec![Tag::new("even").unwrap(), Tag::new("n").unwrap()]
+            } else {
+                vec![]
+            },
+            created_micros: Some(Micros(i64::from(seed))),
+            ..create_job(seed)
+        };
+        engine.create_job(&grant, create, uid(0), NOW).await.unwrap();
+    }
+    let world = World { engine, grant, kv };
+    for seed in 1..=4 {
+        world.engine.claim_job(&world.grant, &JobRef::Uid(uid(seed)), claim(seed), NOW).await.unwrap();
+        world.send(seed, 1, &[f64::from(seed), [0.4, 0.3, f64::NAN, 0.1][usize::from(seed) - 1]]).await;
+    }
+    world
+}
+
+impl World {
+    async fn send(&self, seed: u8, seq: u64, losses: &[f64]) {
+        let id = SessionId::from_bytes([seed; 16]);
+        let channels = vec![channel(0, "loss", ChannelKind::Numeric)];
+        let (mut sink, mut events, _) =
+            writer(&self.engine, &self.grant, &JobRef::Uid(uid(seed)), id, channels).await;
+        let points: Vec<(f64, f64)> = (0..).map(f64::from).zip(losses.iter().copied()).collect();
+        sink.submit_frame(numbers(id, seq, 0, &points), NOW).await;
+        acked(&mut events, id, seq).await;
+    }
+
+    async fn rows(&self, query: JobsQuery) -> RowPage {
+        match self.engine.list_jobs(&self.grant, &query, NOW).await.unwrap() {
+            JobsAnswer::Rows(page) => page,
+            other => panic!("rows were asked for: {other:?}"),
+        }
+    }
+
+    async fn groups(&self, query: JobsQuery) -> GroupPage {
+        match self.engine.list_jobs(&self.grant, &query, NOW).await.unwrap() {
+            JobsAnswer::Groups(page) => page,
+            other => panic!("groups were asked for: {other:?}"),
+        }
+    }
+
+    async fn check_rows(&self, filter: &str, sort: &str, columns: &str, expected: Expect) {
+        let page = self.rows(query(filter, sort, columns)).await;
+        let rows = page.items.iter().map(|row| format!("{} {}\n", row.id, shown(&row.values)));
+        expected.assert_eq(&rows.collect::<String>());
+    }
+
+    async fn follow(&self, filter: &str, columns: &str) -> Subscription {
+        let topic = Topic::Rows {
+            project: Some(ProjectKey::new("TRIG").unwrap()),
+            filter: Some(filter.into()).filter(|text: &String| !text.is_empty()),
+            columns: Some(columns.into()).filter(|text: &String| !text.is_empty()),
+        };
+        self.engine.subscribe(&self.grant, &topic).await.unwrap()
+    }
+
+    async fn patch(&self, seed: u8, patch: PatchJob) {
+        self.engine.patch_job(&self.grant, &JobRef::Uid(uid(seed)), patch, NOW).await.unwrap();
+    }
+}
+
+fn query(filter: &str, sort: &str, columns: &str) -> JobsQuery {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    JobsQuery { filter: some(filter), sort: some(sort), columns: some(columns), ..JobsQuery::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_know_what_was_acknowledged() {
+    let world = world().await;
+    world
+        .check_rows(
+            "metric.loss.max >= 1",
+            "metric.loss",
+            "metric.loss,metric.loss.count,param.lr,tag,state,name,attempt",
+            expect![[r#"
+                TRIG-4 0.1 2 0.01 ["even", "n"] "running" "delta" 1
+                TRIG-2 0.3 2 0.01 ["even", "n"] "running" "beta" 1
+                TRIG-1 0.4 2 0.1 null "running" "alpha" 1
+                TRIG-3 NaN 2 0.1 null "running" "gamma" 1
+            "#]],
+        )
+        .await;
+    world.send(2, 2, &[0.05]).await;
+    world
+        .check_rows(
+            "metric.loss < 0.2",
+            "-metric.loss.min,name",
+            "metric.loss,metric.loss.mean",
+            expect![[r#"
+                TRIG-4 0.1 2.05
+                TRIG-2 0.05 0.7833333333333332
+            "#]],
+        )
+        .await;
+    // Ids say where rows of no value stand: last, the newest first.
+    world
+        .check_rows(
+            "",
+            "-metric.loss,created",
+            "name",
+            expect![[r#"
+            TRIG-1 "alpha"
+            TRIG-4 "delta"
+            TRIG-2 "beta"
+            TRIG-3 "gamma"
+            TRIG-5 "alpha two"
+            TRIG-6 ""
+        "#]],
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_finds_the_same_rows() {
+    let world = world().await;
+    let asked =
+        query("metric.loss < 1 or param.lr = 0.1", "metric.loss.min,-name", "metric.loss.min,name,param.lr");
+    let before = world.rows(asked.clone()).await;
+    world.engine.stop().await;
+    let engine = engine_over(world.kv.reborn()).await;
+    let grant = everything(&engine).await;
+    let world = World { engine, grant, kv: world.kv.reborn() };
+    assert_eq!(world.rows(asked).await, before);
+    assert_eq!(before.total, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_sum_up_and_say_how_to_find_their_rows() {
+    let world = world().await;
+    let mut asked = JobsQuery { group: Some("tag,param.lr".into()), ..query("", "", "metric.loss.min") };
+    let page = world.groups(asked.clone()).await;
+    let mut lines = String::new();
+    for group in &page.items {
+        let sum = &group.columns[0];
+        lines += &format!(
+            "{} jobs={} count={} min={:?} of {:?} max={:?} mean={:?} last of {:?} by {}\n",
+            shown(&group.values),
+            group.jobs,
+            sum.count,
+            sum.min.map(|number| number.0),
+            sum.min_job.as_ref().map(|id| id.number),
+            sum.max.map(|number| number.0),
+            sum.mean.map(|number| number.0),
+            sum.last_job.as_ref().map(|id| id.number),
+            group.filter,
+        );
+        let rows = world.rows(query(&group.filter, "", "id")).await;
+        assert_eq!(rows.total, group.jobs, "{}", group.filter);
+    }
+    expect![[r#"
+        "even" 0.01 jobs=3 count=2 min=Some(0.1) of Some(4) max=Some(0.3) mean=Some(0.2) last of Some(4) by tag = "even" and param.lr = 0.01
+        "n" 0.01 jobs=3 count=2 min=Some(0.1) of Some(4) max=Some(0.3) mean=Some(0.2) last of Some(4) by tag = "n" and param.lr = 0.01
+        null 0.1 jobs=3 count=2 min=Some(0.4) of Some(1) max=Some(3.0) mean=Some(1.7000000000000002) last of Some(3) by tag is null and param.lr = 0.1
+    "#]]
+    .assert_eq(&lines);
+    assert_eq!((page.total, page.next), (3, None));
+    // One group a page, in either order of what is summed up.
+    asked.limit = Some(1);
+    for (sort, wanted) in [
+        ("-metric.loss.min", [3.0, 0.3, 0.3]),
+        ("metric.loss.min,-tag", [0.3, 0.3, 3.0]),
+        ("-jobs", [0.3, 0.3, 3.0]),
+    ] {
+        asked.sort = Some(sort.into());
+        asked.cursor = None;
+        let mut seen = Vec::new();
+        loop {
+            let page = world.groups(asked.clone()).await;
+            seen.extend(page.items.iter().map(|group| group.columns[0].max.unwrap().0));
+            asked.cursor = page.next;
+            if asked.cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, wanted, "{sort}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn columns_are_found() {
+    let world = world().await;
+    let properties = [("git branch".to_owned(), Some("main".to_owned()))].into();
+    world.patch(6, PatchJob { properties, ..PatchJob::default() }).await;
+    let list = async |prefix: Option<&str>, limit, cursor: Option<String>| {
+        let query =
+            ColumnsQuery { prefix: prefix.map(str::to_owned), limit, cursor, ..ColumnsQuery::default() };
+        let page = world.engine.list_columns(&world.grant, &query).await.unwrap();
+        let items = page.items.iter().map(|column| format!("{} {}", column.column, column.jobs));
+        (items.collect::<Vec<_>>(), page.next, page.total)
+    };
+    let all = ["metric.loss 4", "param.lr 6", "property.\"git branch\" 1"];
+    assert_eq!(list(None, None, None).await, (all.map(str::to_owned).to_vec(), None, 3));
+    assert_eq!(list(Some("metric."), None, None).await.0, all[..1]);
+    assert_eq!(list(Some("L"), None, None).await.0, all[..2]);
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let (page, next, total) = list(None, Some(1), cursor).await;
+        assert_eq!(total, 3);
+        seen.extend(page);
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, all);
+    let removed = [("git branch".to_owned(), None)].into();
+    world.patch(6, PatchJob { properties: removed, ..PatchJob::default() }).await;
+    assert_eq!(list(None, None, None).await.2, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_name_the_parameter_and_the_character() {
+    let world = world().await;
+    for (asked, field, column) in [
+        (query("metric.loss <", "", ""), "filter", 14),
+        (query("metric.loss < abc", "", ""), "filter", 15),
+        (query("", "size", ""), "sort", 1),
+        (query("", "", "name,"), "columns", 6),
+        (JobsQuery { group: Some("name tag".into()), ..JobsQuery::default() }, "group", 6),
+    ] {
+        match world.engine.list_jobs(&world.grant, &asked, NOW).await {
+            Err(Refused::Text { field: found, column: at, .. }) => assert_eq!((found, at), (field, column)),
+            other => panic!("{asked:?}: {other:?}"),
+        }
+    }
+    let first = world.rows(JobsQuery { limit: Some(1), ..query("", "name", "name") }).await;
+    let other_order = JobsQuery { cursor: first.next, ..query("", "-name", "name") };
+    for wrong in [
+        other_order,
+        query("", "uid", ""),
+        JobsQuery { group: Some("uid".into()), ..JobsQuery::default() },
+        JobsQuery { group: Some("tag".into()), ..query("", "name", "") },
+        JobsQuery { search: Some("a ".repeat(33)), ..JobsQuery::default() },
+    ] {
+        let refused = world.engine.list_jobs(&world.grant, &wrong, NOW).await;
+        assert!(matches!(refused, Err(Refused::Field { .. })), "{wrong:?}: {refused:?}");
+    }
+}
+
+async fn next(follow: &mut Subscription) -> String {
+    let event = tokio::time::timeout(std::time::Duration::from_secs(60), follow.next());
+    match event.await.expect("an event in time").expect("the engine lives") {
+        LiveEvent::Row { row, entered } => {
+            format!("{} {} {}", if entered { "entered" } else { "changed" }, row.id, shown(&row.values))
+        }
+        LiveEvent::Left(job) => format!("left {}", job.as_bytes()[0]),
+        LiveEvent::Job(job) => format!("job {}", job.id),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_are_told_what_enters_changes_and_leaves() {
+    let world = world().await;
+    let mut low = world.follow("metric.loss < 0.35", "metric.loss,name").await;
+    let mut whole = world.follow("tag = even", "").await;
+    // Of no interest to the first: it does not pass, before and after.
+    world.send(1, 2, &[0.4]).await;
+    world.send(1, 3, &[0.2]).await;
+    assert_eq!(next(&mut low).await, "entered TRIG-1 0.2 \"alpha\"");
+    world.send(1, 4, &[0.25]).await;
+    assert_eq!(next(&mut low).await, "changed TRIG-1 0.25 \"alpha\"");
+    world.send(1, 5, &[7.0]).await;
+    assert_eq!(next(&mut low).await, "left 1");
+    // A column that was not asked for changes nothing for this follower; the name does.
+    world.patch(4, PatchJob { name: Some("epsilon".into()), ..PatchJob::default() }).await;
+    assert_eq!(next(&mut low).await, "changed TRIG-4 0.1 \"epsilon\"");
+    world.patch(4, PatchJob { description: Some("long".into()), ..PatchJob::default() }).await;
+    world.send(2, 2, &[0.3]).await;
+    assert_eq!(next(&mut low).await, "changed TRIG-2 0.3 \"beta\"");
+    assert_eq!(next(&mut whole).await, "job TRIG-4");
+    let fresh = CreateJob { tags: vec![Tag::new("even").unwrap()], ..create_job(9) };
+    world.engine.create_job(&world.grant, fresh, uid(0), NOW).await.unwrap();
+    while next(&mut whole).await != "job TRIG-7" {}
+    world.patch(9, PatchJob { tags: Some(vec![]), ..PatchJob::default() }).await;
+    assert_eq!(next(&mut whole).await, "left 9");
+    let wrong = Topic::Rows { project: None, filter: Some("name <".into()), columns: None };
+    assert!(matches!(
+        world.engine.subscribe(&world.grant, &wrong).await,
+        Err(Refused::Text { column: 7, .. })
+    ));
+}
