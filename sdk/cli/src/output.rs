@@ -1,5 +1,6 @@
 //! Data on standard output: tables for people, tab-separated lines for pipes, JSON when asked for.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use neptune_wire::JobState;
@@ -27,7 +28,7 @@ pub(crate) struct Output {
 /// Rows of cells under headings.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    headings: Vec<&'static str>,
+    headings: Vec<Cow<'static, str>>,
     /// The column that is cut first when the terminal is too narrow.
     flexible: Vec<usize>,
     rows: Vec<Vec<Cell>>,
@@ -101,7 +102,12 @@ impl Output {
 
 impl Table {
     pub(crate) fn new(headings: &[&'static str]) -> Self {
-        Self { headings: headings.into(), ..Self::default() }
+        Self { headings: headings.iter().map(|heading| Cow::Borrowed(*heading)).collect(), ..Self::default() }
+    }
+
+    /// A table whose headings are known only now.
+    pub(crate) fn with_headings(headings: impl IntoIterator<Item = String>) -> Self {
+        Self { headings: headings.into_iter().map(Cow::Owned).collect(), ..Self::default() }
     }
 
     /// Columns that are cut when the terminal is too narrow, the first first.

@@ -1,6 +1,7 @@
 //! Jobs and their attempts.
 
 use neptune_wire::job::{AbortJob, Attempt, ClaimJob, ClaimedAttempt, Exit, JobsQuery, Page, PatchJob};
+use neptune_wire::table::{ColumnInfo, ColumnsQuery, GroupPage, RowPage};
 use neptune_wire::{AttemptNumber, CreateJob, Job, JobRef};
 use reqwest::Method;
 
@@ -16,13 +17,40 @@ impl Rest {
         self.answer(self.request_json(Method::POST, &["jobs"], job)?).await
     }
 
-    /// One page of jobs.
+    /// One page of jobs; the query names neither `columns` nor `group`.
     ///
     /// # Errors
     ///
     /// [`RestError::Refused`] with `invalid-field` naming the parameter.
     pub async fn list_jobs(&self, query: &JobsQuery) -> Result<Page<Job>, RestError> {
         self.answer(self.request(Method::GET, &["jobs"])?.query(query)).await
+    }
+
+    /// One page of rows; the query names `columns` and no `group`.
+    ///
+    /// # Errors
+    ///
+    /// [`RestError::Refused`] with `invalid-field` naming the parameter and, of a filter, the column.
+    pub async fn list_rows(&self, query: &JobsQuery) -> Result<RowPage, RestError> {
+        self.answer(self.request(Method::GET, &["jobs"])?.query(query)).await
+    }
+
+    /// One page of groups; the query names `group`.
+    ///
+    /// # Errors
+    ///
+    /// [`RestError::Refused`] with `invalid-field` naming the parameter and, of a filter, the column.
+    pub async fn list_groups(&self, query: &JobsQuery) -> Result<GroupPage, RestError> {
+        self.answer(self.request(Method::GET, &["jobs"])?.query(query)).await
+    }
+
+    /// One page of the columns that metrics, params and properties make.
+    ///
+    /// # Errors
+    ///
+    /// [`RestError::Refused`] with `unknown-project`.
+    pub async fn list_columns(&self, query: &ColumnsQuery) -> Result<Page<ColumnInfo>, RestError> {
+        self.answer(self.request(Method::GET, &["jobs", "columns"])?.query(query)).await
     }
 
     /// One job.
