@@ -120,10 +120,12 @@ impl Engine {
             last_tick: LastTick::default(),
             ticking: AtomicBool::new(false),
         });
+        let unread = core.begin_table().await?;
         Lanes::start(&core);
         core.start_sealing();
         tokio::spawn(core.clone().keep_table());
-        tokio::spawn(core.clone().fill_table());
+        tokio::spawn(core.clone().fill_table(unread));
+        tokio::spawn(core.clone().keep_table_saved());
         let alive = Arc::new(Alive(core.clone()));
         Ok(Engine { core, _alive: alive })
     }
@@ -196,6 +198,7 @@ impl Engine {
         self.core.stopping.send_replace(true);
         self.core.lanes.stopped().await;
         self.core.sealing_stopped().await;
+        self.core.save_table().await;
         self.core.store.close();
     }
 }

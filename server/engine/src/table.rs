@@ -6,7 +6,8 @@
 //! that was acknowledged before it was asked for, and the lanes of ingest never wait for the table.
 //!
 //! [`rows`] holds the columns ([`paged`], [`coded`]), [`filter`] reads the language, [`plan`] selects rows, [`order`]
-//! takes the first of them, [`group`] sums them up, [`answer`] and [`question`] are the two ends of a request.
+//! takes the first of them, [`group`] sums them up, [`answer`] and [`question`] are the two ends of a request. A start
+//! takes metrics from what was saved ([`saved`]) and reads the rest ([`source`]).
 
 pub(crate) mod answer;
 pub(crate) mod coded;
@@ -19,15 +20,17 @@ pub(crate) mod paged;
 pub(crate) mod plan;
 pub(crate) mod question;
 pub(crate) mod rows;
+pub(crate) mod saved;
 pub(crate) mod source;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use self::rows::{MetricCells, Rows};
+use self::saved::Saved;
 use crate::engine::Core;
 use crate::registry::{JobCell, LOCK};
 
@@ -46,6 +49,8 @@ pub(crate) struct Table {
     changed: watch::Sender<u64>,
     /// Whether the summaries of all stored jobs are in.
     filled: watch::Sender<bool>,
+    /// What is saved; held over a save.
+    saved: tokio::sync::Mutex<Saved>,
 }
 
 /// Jobs that changed since they were last taken in.
@@ -79,6 +84,7 @@ impl Table {
             taking: Mutex::new(()),
             changed: watch::Sender::new(0),
             filled: watch::Sender::new(false),
+            saved: tokio::sync::Mutex::default(),
         }
     }
 
@@ -95,6 +101,14 @@ impl Table {
     /// The rows as they were last taken in.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Rows> {
         self.rows.read().expect(LOCK)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Rows> {
+        self.rows.write().expect(LOCK)
+    }
+
+    fn is_filled(&self) -> bool {
+        *self.filled.borrow()
     }
 
     /// Takes in marked jobs.

@@ -260,6 +260,9 @@ impl Check<'_> {
                 Ok(record) => self.sealed.add_state(*job, *channel, &record),
                 Err(source) => (self.tell)(Damage::Record { key: key.encode(), source }),
             },
+            StoreKey::TablePart { .. } => {
+                self.expect(crate::table::is_part(value), key, "a piece of the saved job table");
+            }
             StoreKey::Frame { .. } | StoreKey::Chunk { .. } | StoreKey::Page { .. } => {}
         }
         Ok(())

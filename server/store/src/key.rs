@@ -70,6 +70,9 @@ pub enum Tag {
     Chunk = u16::from_be_bytes(*b"ck"),
     /// data, `bulk` family · `py` · uid (16) · channel u32 · level u8 · page u64 → [`pyramid`](crate::pyramid)
     Page = u16::from_be_bytes(*b"py"),
+    /// control, `bulk` family · `tb` · chunk u32 · generation u64 · part u16 → a piece of the job table as it was
+    /// last saved ([`table`](crate::table)); may be missing or old, never wrong
+    TablePart = u16::from_be_bytes(*b"tb"),
 }
 
 /// A key and its fields.
@@ -99,6 +102,7 @@ pub enum StoreKey {
     ChannelState { job: JobUid, channel: u32 },
     Chunk { job: JobUid, channel: u32, first: u64 },
     Page { job: JobUid, channel: u32, level: u8, page: u64 },
+    TablePart { chunk: u32, generation: u64, part: u16 },
 }
 
 /// Bytes that are no key of this version.
@@ -122,7 +126,7 @@ impl Tag {
     fn family(self) -> Family {
         match self {
             Tag::Frame => Family::Log,
-            Tag::Chunk | Tag::Page => Family::Bulk,
+            Tag::Chunk | Tag::Page | Tag::TablePart => Family::Bulk,
             _ => Family::State,
         }
     }
@@ -190,6 +194,7 @@ impl StoreKey {
             Self::ChannelState { .. } => Tag::ChannelState,
             Self::Chunk { .. } => Tag::Chunk,
             Self::Page { .. } => Tag::Page,
+            Self::TablePart { .. } => Tag::TablePart,
         }
     }
 
@@ -256,6 +261,11 @@ impl StoreKey {
             }
             Self::AttemptToken { hash } | Self::AdminToken { hash } => {
                 out.extend_from_slice(hash.as_bytes());
+            }
+            Self::TablePart { chunk, generation, part } => {
+                out.extend_from_slice(&chunk.to_be_bytes());
+                out.extend_from_slice(&generation.to_be_bytes());
+                out.extend_from_slice(&part.to_be_bytes());
             }
             Self::Session { job, session } => {
                 out.extend_from_slice(job.as_bytes());
@@ -337,6 +347,11 @@ fn decode(bytes: &[u8]) -> Option<StoreKey> {
         b"sl" => StoreKey::Seal { job: rest.job()? },
         b"cs" => StoreKey::ChannelState { job: rest.job()?, channel: rest.u32()? },
         b"ck" => StoreKey::Chunk { job: rest.job()?, channel: rest.u32()?, first: rest.u64()? },
+        b"tb" => StoreKey::TablePart {
+            chunk: rest.u32()?,
+            generation: rest.u64()?,
+            part: u16::from_be_bytes(rest.array()?),
+        },
         b"py" => StoreKey::Page {
             job: rest.job()?,
             channel: rest.u32()?,
@@ -453,6 +468,9 @@ mod tests {
             (job(), any::<u32>(), any::<u8>(), any::<u64>())
                 .prop_map(|(job, channel, level, page)| StoreKey::Page { job, channel, level, page })
                 .boxed(),
+            any::<(u32, u64, u16)>()
+                .prop_map(|(chunk, generation, part)| StoreKey::TablePart { chunk, generation, part })
+                .boxed(),
         ]
     }
 
@@ -482,6 +500,7 @@ mod tests {
             Tag::ChannelState => 20,
             Tag::Chunk => 21,
             Tag::Page => 22,
+            Tag::TablePart => 23,
         }
     }
 
@@ -494,7 +513,7 @@ mod tests {
             assert_eq!(index(key.tag()), at);
             assert!(tags.insert(key.tag().bytes()), "{:?} twice", key.tag());
         }
-        assert_eq!(tags.len(), index(Tag::Page) + 1);
+        assert_eq!(tags.len(), index(Tag::TablePart) + 1);
     }
 
     #[test]

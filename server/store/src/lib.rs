@@ -16,6 +16,7 @@ pub mod pyramid;
 pub mod record;
 pub mod sealed;
 pub mod store;
+pub mod table;
 pub mod writes;
 
 pub use blob::{BlobError, BlobRead, Blobs};

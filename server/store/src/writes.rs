@@ -187,6 +187,18 @@ impl Writes {
         self.create(StoreKey::Bindings { job: *job, session: *session, part }, record);
     }
 
+    /// A piece of the saved job table. Pieces of a generation that is not whole are passed over.
+    pub fn put_table_part(&mut self, chunk: u32, generation: u64, part: u16, piece: Bytes) {
+        self.put(StoreKey::TablePart { chunk, generation, part }.encode(), piece);
+    }
+
+    /// Frees a piece of an older generation.
+    pub fn delete_table_part(&mut self, chunk: u32, generation: u64, part: u16) {
+        let key = StoreKey::TablePart { chunk, generation, part }.encode();
+        self.size_bytes += key.bytes.len();
+        self.batch.delete.push(key);
+    }
+
     /// The job's dropped points until now; a mark is replaced in the same commit.
     pub fn put_dropped(&mut self, job: &JobUid, record: &DroppedRecord) {
         self.put(StoreKey::Dropped { job: *job }.encode(), record.encode());

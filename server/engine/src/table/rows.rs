@@ -3,7 +3,7 @@
 //! A row whose job is gone is given to the next new job. Metrics have five lanes, the count first, because it is there
 //! whenever the channel is. Tags are one text of a job, each tag followed by a line end, so that a set is one code.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use neptune_wire::{ChannelSummary, Job, JobId, JobUid, Number, ParamValue, ProjectKey};
@@ -13,7 +13,10 @@ use super::filter::Stat;
 use super::paged::{Cell as _, Mask, NONE, PAGE_ROWS, Paged, cell};
 
 /// Lanes of a metric.
-const LANES: usize = 5;
+pub(crate) const LANES: usize = 5;
+
+/// Rows that are saved together.
+pub(crate) const CHUNK_ROWS: u32 = 64;
 
 /// All rows.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct Rows {
     changes: Vec<u64>,
     /// Changed rows under the number of their latest change, and which job the row was of.
     latest: BTreeMap<u64, (u32, JobUid)>,
+    /// Chunks of rows whose metrics differ from what is saved of them.
+    unsaved: BTreeSet<u32>,
 }
 
 /// Text that every job may have.
@@ -110,6 +115,7 @@ impl Default for Rows {
             last_change: 0,
             changes: Vec::new(),
             latest: BTreeMap::new(),
+            unsaved: BTreeSet::new(),
         }
     }
 }
@@ -252,7 +258,42 @@ impl Rows {
                 self.metrics.len() - 1
             }
         };
-        self.metrics[at].cells.set(row, &cells.0)
+        let changed = self.metrics[at].cells.set(row, &cells.0);
+        if changed {
+            self.unsaved.insert(row / CHUNK_ROWS);
+        }
+        changed
+    }
+
+    /// Gives a job the row it had before a start; not if it has one already, or the row is of another.
+    pub(crate) fn put_back(&mut self, row: u32, uid: &JobUid) -> bool {
+        while self.uids.len() <= row as usize {
+            self.free.push(self.uids.len() as u32);
+            self.uids.push(JobUid::from_bytes([0; 16]));
+            self.changes.push(0);
+            if self.present.len() * PAGE_ROWS < self.uids.len() {
+                self.present.push(NONE);
+            }
+        }
+        // Rows are put back in order, so what is looked for is mostly the last.
+        let Some(at) = self.free.iter().rposition(|free| *free == row) else { return false };
+        if self.by_uid.contains_key(uid) {
+            return false;
+        }
+        let last = self.free.len() - 1;
+        self.free.swap(at, last);
+        self.row_of(uid);
+        true
+    }
+
+    /// Takes out the chunks whose metrics differ from what is saved.
+    pub(crate) fn take_unsaved(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// Notes that what is saved of a chunk is not as it should be.
+    pub(crate) fn note_unsaved(&mut self, chunk: u32) {
+        self.unsaved.insert(chunk);
     }
 
     /// Forgets a job; its row goes to the next new one.
@@ -276,6 +317,7 @@ impl Rows {
             columns.retain(|_, column| !column.clear(row) || column.codes.held() > 0);
         }
         self.properties_of.remove(&row);
+        self.unsaved.insert(row / CHUNK_ROWS);
         self.present[row as usize / PAGE_ROWS][row as usize % PAGE_ROWS / 64] &= !(1 << (row % 64));
         self.free.push(row);
     }

@@ -1,8 +1,9 @@
 //! Where the table gets the summaries of stored jobs from, at a start.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use neptune_store::{ChannelState, Store};
+use neptune_store::{ChannelState, Store, StoreError};
 use neptune_wire::JobUid;
 
 use super::rows::MetricCells;
@@ -26,16 +27,24 @@ async fn read_metrics(store: &Store, uid: JobUid) -> Result<Vec<(Box<str>, Metri
 
 impl Core {
     /// Reads what is not in the table yet. Questions about metrics wait for its end.
-    pub(crate) async fn fill_table(self: Arc<Self>) {
-        if let Err(error) = self.read_table().await {
+    pub(crate) async fn fill_table(self: Arc<Self>, unread: Vec<JobUid>) {
+        if let Err(error) = self.read_table(unread).await {
             tracing::error!(%error, "not all metrics can be read; the job table lacks them");
         }
         // Nobody is kept waiting for what does not come.
         self.registry.table.fill();
     }
 
-    async fn read_table(&self) -> Result<(), Refused> {
-        for (uid, _) in self.store.read_seals().await? {
+    /// Takes what was saved into the table, before anything else is; answers the jobs whose metrics are still to be read.
+    pub(crate) async fn begin_table(&self) -> Result<Vec<JobUid>, StoreError> {
+        let seals = self.store.read_seals().await?;
+        let seals: HashMap<JobUid, u64> = seals.into_iter().map(|(uid, seal)| (uid, seal.commits)).collect();
+        let taken = self.load_saved_table(&seals).await?;
+        Ok(seals.into_keys().filter(|uid| !taken.contains(uid)).collect())
+    }
+
+    async fn read_table(&self, unread: Vec<JobUid>) -> Result<(), Refused> {
+        for uid in unread {
             self.check_running()?;
             if let Some(cell) = self.registry.find_uid(&uid) {
                 let metrics = read_metrics(&self.store, uid).await?;

@@ -1,6 +1,7 @@
 //! The table against a plain look at every job: what a filter finds, in which order, page by page, and in which groups.
 
-mod model;
+pub(super) mod model;
+mod speed;
 mod through_the_engine;
 
 use neptune_wire::Micros;

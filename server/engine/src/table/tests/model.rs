@@ -16,13 +16,13 @@ use super::super::rows::{MetricCells, Rows};
 use super::NOW;
 
 #[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) job: Job,
-    pub(super) metrics: BTreeMap<String, ChannelSummary>,
+pub(crate) struct Row {
+    pub(crate) job: Job,
+    pub(crate) metrics: BTreeMap<String, ChannelSummary>,
 }
 
 impl Row {
-    pub(super) fn put(&self, rows: &mut Rows) {
+    pub(crate) fn put(&self, rows: &mut Rows) {
         rows.take_job(&self.job);
         let row = rows.find(&self.job.uid).unwrap();
         for (name, summary) in &self.metrics {
@@ -33,14 +33,14 @@ impl Row {
     }
 }
 
-pub(super) fn table(all: &[Row]) -> Rows {
+pub(crate) fn table(all: &[Row]) -> Rows {
     let mut rows = Rows::default();
     all.iter().for_each(|row| row.put(&mut rows));
     rows
 }
 
 /// One job of known looks.
-pub(super) fn row(number: u64, name: &str, lr: Option<f64>, loss: Option<f64>) -> Row {
+pub(crate) fn row(number: u64, name: &str, lr: Option<f64>, loss: Option<f64>) -> Row {
     let mut job = blank(number);
     job.name = name.into();
     job.params = lr.into_iter().map(|lr| param("lr", ParamValue::Double(Number(lr)))).collect();
@@ -81,7 +81,7 @@ fn blank(number: u64) -> Job {
     }
 }
 
-pub(super) fn param(name: &str, value: ParamValue) -> Param {
+pub(crate) fn param(name: &str, value: ParamValue) -> Param {
     let name = ParamName::new(name).unwrap();
     Param { name, value, description: String::new(), required: false, default: None }
 }
@@ -129,7 +129,7 @@ fn value() -> impl Strategy<Value = ParamValue> {
     ]
 }
 
-pub(super) fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
+pub(crate) fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
     // Numbers far apart lie on pages of their own.
     prop::collection::btree_map(1_u64..60, one(), 0..most)
         .prop_map(|rows| rows.into_iter().map(|(number, row)| numbered(number, row)).collect())
@@ -171,7 +171,7 @@ fn one() -> impl Strategy<Value = Row> {
 
 /// A condition that can be written and looked at.
 #[derive(Debug, Clone)]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     And(Vec<Condition>),
     Or(Vec<Condition>),
     Not(Box<Condition>),
@@ -218,7 +218,7 @@ fn of_texts() -> impl Strategy<Value = Operand> {
 }
 
 /// Anything rows can be ordered by.
-pub(super) fn operand() -> impl Strategy<Value = Operand> {
+pub(crate) fn operand() -> impl Strategy<Value = Operand> {
     prop_oneof![
         of_numbers(),
         of_values(),
@@ -240,7 +240,7 @@ fn fits(operand: &Operand, compare: Compare) -> bool {
     *operand != field(Field::Tag) || matches!(compare, Compare::Equal | Compare::Differs)
 }
 
-pub(super) fn condition() -> impl Strategy<Value = Condition> {
+pub(crate) fn condition() -> impl Strategy<Value = Condition> {
     let time = |operand: &Operand, number: f64| match operand {
         // Times are whole, and infinity is none.
         Operand::Field(Field::Created | Field::Started | Field::Ended) if !number.is_finite() => 1.0,
@@ -405,7 +405,7 @@ fn has(row: &Row, operand: &Operand) -> Vec<Has> {
 }
 
 /// What a job is ordered by.
-pub(super) fn key_of(row: &Row, operand: &Operand) -> KeyValue {
+pub(crate) fn key_of(row: &Row, operand: &Operand) -> KeyValue {
     match has(row, operand).pop() {
         None => KeyValue::Absent,
         Some(Has { number: Some(number), .. }) => KeyValue::Number(number),
@@ -457,7 +457,7 @@ fn is_like(text: &[char], pattern: &[char]) -> bool {
 }
 
 impl Condition {
-    pub(super) fn holds(&self, row: &Row) -> bool {
+    pub(crate) fn holds(&self, row: &Row) -> bool {
         match self {
             Condition::And(parts) => parts.iter().all(|part| part.holds(row)),
             Condition::Or(parts) => parts.iter().any(|part| part.holds(row)),
