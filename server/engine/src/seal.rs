@@ -238,9 +238,11 @@ impl Core {
     /// Seals what is due until the engine stops.
     async fn seal_due(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
-        if let Err(error) = self.seal_leftovers().await {
+        let leftovers = self.seal_leftovers().await;
+        if let Err(error) = &leftovers {
             tracing::warn!(%error, "frames from before the start could not be sealed yet");
         }
+        self.registry.table.leftovers.send_replace(Some(leftovers.is_ok()));
         loop {
             tokio::select! {
                 () = self.sealer.due.notified() => {}

@@ -49,6 +49,8 @@ pub(crate) struct Table {
     changed: watch::Sender<u64>,
     /// Whether the summaries of all stored jobs are in.
     filled: watch::Sender<bool>,
+    /// Whether all jobs that had frames at the start were in memory, once they were gone through.
+    pub(crate) leftovers: watch::Sender<Option<bool>>,
     /// What is saved; held over a save.
     saved: tokio::sync::Mutex<Saved>,
 }
@@ -84,6 +86,7 @@ impl Table {
             taking: Mutex::new(()),
             changed: watch::Sender::new(0),
             filled: watch::Sender::new(false),
+            leftovers: watch::Sender::new(None),
             saved: tokio::sync::Mutex::default(),
         }
     }

@@ -144,7 +144,7 @@ impl<'t> Plan<'t> {
                 found
             }
             Plan::Texts { column, test, known } => {
-                column.codes.select(page, 0, open, |code| known_of(column, test, known, code))
+                column.codes.select_each(page, 0, open, |code| known_of(column, test, known, code))
             }
             Plan::Tags { column, test, known, none } => {
                 let mut found = NONE;

@@ -51,7 +51,14 @@ impl Core {
                 self.registry.table.take_stored(&cell, &metrics);
             }
         }
-        // What is not sealed yet is known by the heads, which mark their job when they are in memory.
+        // What was not sealed is known by the heads, which mark their job when they are in memory. The sealer has them there
+        // one after the other.
+        let mut leftovers = self.registry.table.leftovers.subscribe();
+        let gone_through =
+            leftovers.wait_for(|leftovers| leftovers.is_some()).await.is_ok_and(|all| *all == Some(true));
+        if gone_through {
+            return Ok(());
+        }
         for uid in self.store.list_jobs_with_frames().await? {
             self.check_running()?;
             if let Some(cell) = self.registry.find_uid(&uid) {

@@ -111,3 +111,83 @@ fn questions_over_many_jobs() {
         });
     }
 }
+
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+}
+
+/// Jobs as they lie on disk, each with ten params, thirty facts of its environment, two attempts and ten metrics.
+fn stored(number: u64) -> neptune_store::StoredJob {
+    use neptune_store::{AttemptRecord, JobRecord, JobSpec, StatusRecord, StoredJob};
+    use neptune_wire::{AttemptNumber, JobState, Micros, ParamValue, ProjectKey};
+    let params = (0..10).map(|at| {
+        model::param(&format!("param_{at}"), ParamValue::Double(Number(number as f64 / f64::from(at + 1))))
+    });
+    let environment = (0..30).map(|at| (format!("package-{at}"), format!("{at}.{}.1", number % 3)));
+    let attempt = AttemptRecord {
+        claim: neptune_wire::id::ClaimId::from_bytes([1; 16]),
+        executor: "self".into(),
+        host: Some("box".into()),
+        claimed: NOW,
+        exit: None,
+    };
+    StoredJob {
+        uid: neptune_wire::JobUid::from_bytes(u128::from(number).to_be_bytes()),
+        record: JobRecord {
+            revision: 1,
+            project: ProjectKey::new("TRIG").unwrap(),
+            number,
+            name: format!("job {number}"),
+            description: String::new(),
+            tags: vec![],
+            created: Micros(number as i64),
+            status: StatusRecord {
+                state: JobState::Succeeded,
+                attempt: Some(AttemptNumber(2)),
+                silent_since: None,
+                reason: None,
+                exit_code: Some(0),
+                started: Some(NOW),
+                ended: Some(NOW),
+                abort: None,
+            },
+        },
+        spec: JobSpec {
+            params: params.collect(),
+            command: vec!["python".into(), "train.py".into(), "--epochs".into(), "10".into()],
+            environment: environment.collect(),
+            metric: None,
+            snapshot: None,
+        },
+        properties: Default::default(),
+        attempts: vec![attempt; 2],
+    }
+}
+
+#[tokio::test]
+#[ignore = "prints figures"]
+#[allow(clippy::print_stdout)]
+async fn memory_of_many_jobs() {
+    const JOBS: u64 = 100_000;
+    let engine = crate::testing::engine().await.0;
+    let before = resident_bytes();
+    let begin = Instant::now();
+    for number in 1..=JOBS {
+        engine.core.registry.add_job(stored(number), 0);
+    }
+    let registered = (resident_bytes(), begin.elapsed());
+    let rows = engine.core.registry.table.current();
+    drop(rows);
+    let taken = (resident_bytes(), begin.elapsed());
+    let mib = |from: u64, to: u64| (to - from) as f64 / f64::from(1 << 20);
+    println!("registry: {:.0} MiB, {:?}", mib(before, registered.0), registered.1);
+    println!(
+        "rows of ten params: {:.0} MiB, {:?} (decoding included)",
+        mib(registered.0, taken.0),
+        taken.1 - registered.1
+    );
+    let rows = filled(JOBS);
+    println!("table of ten metrics: {:.0} MiB", mib(taken.0, resident_bytes()));
+    assert_eq!(rows.metrics().len(), METRICS);
+}
