@@ -54,8 +54,8 @@ impl Engine {
         cell.check_attempt(attempt)?;
         cell.unheard.store(0, Ordering::Relaxed);
         let number = cell.controls.fetch_add(1, Ordering::AcqRel) + 1;
-        let changed = cell.changed.subscribe();
-        cell.changed.send_modify(|count| *count += 1);
+        let changed = cell.follow();
+        cell.note_change();
         let (engine, grant) = (self.clone(), grant.clone());
         Ok(Control { engine, grant, cell, attempt, number, changed, hinted: false })
     }
@@ -147,7 +147,7 @@ impl Core {
         }
         if let Some(abort) = outstanding_abort(cell, attempt) {
             wish.stop.push(abort);
-        } else if cell.job().state.is_live() {
+        } else if cell.state().is_live() {
             wish.hold.push(this);
         }
     }

@@ -16,6 +16,9 @@ use crate::registry::Registry;
 use crate::seal::Sealer;
 use crate::series::SealedCache;
 
+/// Time that saving the job table gets at the end.
+const SAVING: Duration = Duration::from_secs(10);
+
 /// The one door to all rules; cheap to clone. Opened inside a tokio runtime, on which it commits in the background.
 #[derive(Clone)]
 pub struct Engine {
@@ -198,7 +201,8 @@ impl Engine {
         self.core.stopping.send_replace(true);
         self.core.lanes.stopped().await;
         self.core.sealing_stopped().await;
-        self.core.save_table().await;
+        // What is not saved in time is read again by the next start.
+        let _ = tokio::time::timeout(SAVING, self.core.save_table()).await;
         self.core.store.close();
     }
 }

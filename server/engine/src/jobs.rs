@@ -92,9 +92,9 @@ impl Engine {
                 JobRecord { revision: old.revision, ..new.clone() } == old && properties == job.properties;
             if !same {
                 core.store.commit(writes).await?;
-                core.registry.publish(&cell, |record, _, job| {
+                core.registry.publish(&cell, |record, _, known| {
                     *record = new;
-                    job.properties = properties;
+                    *known = properties;
                 });
             }
             Ok(Job::clone(&cell.job()))

@@ -45,7 +45,7 @@ impl Core {
         let mut due = Vec::new();
         for cell in self.registry.list_live() {
             let unheard = cell.unheard.fetch_add(elapsed, Ordering::Relaxed) + elapsed;
-            let silent = cell.job().silent_since_micros.is_some();
+            let silent = cell.is_silent();
             if unheard >= LOST_AFTER_MICROS || unheard >= SILENT_AFTER_MICROS && !silent {
                 due.push(cell);
             }

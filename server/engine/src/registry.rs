@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
-use neptune_store::{AttemptRecord, JobRecord, JobSpec, ProjectRecord, Store, StoreError, StoredJob};
+use neptune_store::{
+    AttemptRecord, JobRecord, JobSpec, ProjectRecord, Record as _, Store, StoreError, StoredJob,
+    params_from_spec,
+};
 use neptune_wire::job::Attempt;
-use neptune_wire::{AttemptNumber, Job, JobId, JobRef, JobUid, Micros, Project, ProjectKey};
+use neptune_wire::{AttemptNumber, Job, JobId, JobRef, JobState, JobUid, Micros, Project, ProjectKey};
 use tokio::sync::watch;
 
 use crate::engine::Core;
@@ -67,8 +70,8 @@ pub(crate) struct JobCell {
     pub(crate) unheard: AtomicU64,
     /// Number of the newest control connection.
     pub(crate) controls: AtomicU32,
-    /// Counts changes of the record and of who controls it.
-    pub(crate) changed: watch::Sender<u64>,
+    /// Counts changes of the record and of who controls it; made when somebody follows, as few jobs are.
+    changed: OnceLock<watch::Sender<u64>>,
     heads: RwLock<Option<Arc<JobHeads>>>,
     loading: tokio::sync::Mutex<()>,
     marks: Arc<Marks>,
@@ -83,7 +86,11 @@ pub(crate) struct JobCell {
 struct JobNow {
     record: JobRecord,
     attempts: Vec<AttemptRecord>,
-    job: Arc<Job>,
+    /// The spec as it is stored: a few hundred bytes, where its fields take kilobytes.
+    spec: Box<[u8]>,
+    properties: BTreeMap<String, String>,
+    /// The job as it is answered, while somebody holds it.
+    job: Weak<Job>,
     /// Number of its latest change in the registry.
     change: u64,
 }
@@ -181,16 +188,14 @@ impl Registry {
     pub(crate) fn publish(
         &self,
         cell: &Arc<JobCell>,
-        change: impl FnOnce(&mut JobRecord, &mut Vec<AttemptRecord>, &mut Job),
+        change: impl FnOnce(&mut JobRecord, &mut Vec<AttemptRecord>, &mut BTreeMap<String, String>),
     ) {
         {
             let mut now = cell.now.write().expect(LOCK);
             let now = &mut *now;
-            let mut job = Job::clone(&now.job);
-            change(&mut now.record, &mut now.attempts, &mut job);
-            show(&mut job, &now.record, &now.attempts);
-            job.dropped_points = cell.dropped.load(Ordering::Relaxed);
-            now.job = Arc::new(job);
+            change(&mut now.record, &mut now.attempts, &mut now.properties);
+            // Whoever asks next gets the new one.
+            now.job = Weak::new();
             let mut changes = self.changes.lock().expect(LOCK);
             changes.latest.remove(&now.change);
             changes.last += 1;
@@ -200,13 +205,13 @@ impl Registry {
         }
         self.watch_if_live(cell);
         cell.mark();
-        cell.changed.send_modify(|count| *count += 1);
+        cell.note_change();
         self.changed.send_modify(|last| *last = self.changes.lock().expect(LOCK).last);
     }
 
     fn watch_if_live(&self, cell: &Arc<JobCell>) {
         let mut live = self.live.lock().expect(LOCK);
-        if cell.job().state.is_live() {
+        if cell.state().is_live() {
             live.insert(cell.uid, cell.clone());
         } else {
             live.remove(&cell.uid);
@@ -236,6 +241,9 @@ impl Registry {
     }
 }
 
+/// A spec in memory is what this process made of one that it read or checked.
+const ENCODED_HERE: &str = "the spec was encoded by this process";
+
 /// A poisoned lock means that a change stopped half-way; going on would answer from it.
 pub(crate) const LOCK: &str = "no panic happens under this lock";
 
@@ -255,18 +263,16 @@ impl JobCell {
     fn new(stored: StoredJob, dropped: u64, marks: Arc<Marks>) -> JobCell {
         let StoredJob { uid, record, spec, properties, attempts } = stored;
         let id = JobId { project: record.project.clone(), number: record.number };
-        let mut job = job_from_parts(uid, &id, &record, spec, properties);
-        show(&mut job, &record, &attempts);
-        job.dropped_points = dropped;
+        let spec = spec.encode().as_ref().into();
         JobCell {
             uid,
             id,
             writing: tokio::sync::Mutex::default(),
-            now: RwLock::new(JobNow { record, attempts, job: Arc::new(job), change: 0 }),
+            now: RwLock::new(JobNow { record, attempts, spec, properties, job: Weak::new(), change: 0 }),
             dropped: AtomicU64::new(dropped),
             unheard: AtomicU64::new(0),
             controls: AtomicU32::new(0),
-            changed: watch::Sender::new(0),
+            changed: OnceLock::new(),
             heads: RwLock::default(),
             loading: tokio::sync::Mutex::default(),
             marks,
@@ -286,9 +292,78 @@ impl JobCell {
         self.now.read().expect(LOCK).change
     }
 
-    /// The job as it is answered.
+    /// The job as it is answered; the same one for all who hold it until it changes.
     pub(crate) fn job(&self) -> Arc<Job> {
-        self.now.read().expect(LOCK).job.clone()
+        if let Some(job) = self.now.read().expect(LOCK).job.upgrade() {
+            return job;
+        }
+        let mut now = self.now.write().expect(LOCK);
+        if let Some(job) = now.job.upgrade() {
+            return job;
+        }
+        let spec = JobSpec::decode(&now.spec).expect(ENCODED_HERE);
+        let job = Arc::new(self.job_from_now(&now, spec));
+        now.job = Arc::downgrade(&job);
+        job
+    }
+
+    /// Where it stands.
+    pub(crate) fn state(&self) -> JobState {
+        self.now.read().expect(LOCK).record.status.state
+    }
+
+    /// Whether it is marked as not heard of.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.now.read().expect(LOCK).record.status.silent_since.is_some()
+    }
+
+    /// Follows changes of the record and of who controls it.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        self.changed.get_or_init(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Wakes those who follow.
+    pub(crate) fn note_change(&self) {
+        if let Some(changed) = self.changed.get() {
+            changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// What the table takes in of a job: all of it but its command, environment, metric and snapshot.
+    pub(crate) fn job_for_table(&self) -> Job {
+        let now = self.now.read().expect(LOCK);
+        let params = params_from_spec(&now.spec).expect(ENCODED_HERE);
+        self.job_from_now(&now, JobSpec { params, ..JobSpec::default() })
+    }
+
+    fn job_from_now(&self, now: &JobNow, spec: JobSpec) -> Job {
+        let JobNow { record, attempts, properties, .. } = now;
+        let JobSpec { params, command, environment, metric, snapshot } = spec;
+        let status = &record.status;
+        Job {
+            id: self.id.clone(),
+            uid: self.uid,
+            project: self.id.project.clone(),
+            name: record.name.clone(),
+            description: record.description.clone(),
+            state: status.state,
+            reason: status.reason.clone(),
+            silent_since_micros: status.silent_since,
+            exit_code: status.exit_code,
+            attempt: status.attempt,
+            created_micros: record.created,
+            started_micros: status.started,
+            ended_micros: status.ended,
+            host: attempts.last().and_then(|attempt| attempt.host.clone()),
+            command,
+            params,
+            tags: record.tags.clone(),
+            properties: properties.clone(),
+            environment,
+            metric,
+            snapshot,
+            dropped_points: self.dropped.load(Ordering::Relaxed),
+        }
     }
 
     /// The record that is stored.
@@ -372,55 +447,6 @@ impl JobCell {
             *held = None;
         }
     }
-}
-
-fn job_from_parts(
-    uid: JobUid,
-    id: &JobId,
-    record: &JobRecord,
-    spec: JobSpec,
-    properties: BTreeMap<String, String>,
-) -> Job {
-    Job {
-        id: id.clone(),
-        uid,
-        project: id.project.clone(),
-        name: record.name.clone(),
-        description: record.description.clone(),
-        state: record.status.state,
-        reason: None,
-        silent_since_micros: None,
-        exit_code: None,
-        attempt: None,
-        created_micros: record.created,
-        started_micros: None,
-        ended_micros: None,
-        host: None,
-        command: spec.command,
-        params: spec.params,
-        tags: Vec::new(),
-        properties,
-        environment: spec.environment,
-        metric: spec.metric,
-        snapshot: spec.snapshot,
-        dropped_points: 0,
-    }
-}
-
-/// Writes what the records say into the answer.
-fn show(job: &mut Job, record: &JobRecord, attempts: &[AttemptRecord]) {
-    job.name.clone_from(&record.name);
-    job.description.clone_from(&record.description);
-    job.tags.clone_from(&record.tags);
-    let status = &record.status;
-    job.state = status.state;
-    job.reason.clone_from(&status.reason);
-    job.silent_since_micros = status.silent_since;
-    job.exit_code = status.exit_code;
-    job.attempt = status.attempt;
-    job.started_micros = status.started;
-    job.ended_micros = status.ended;
-    job.host = attempts.last().and_then(|attempt| attempt.host.clone());
 }
 
 impl Engine {

@@ -172,7 +172,7 @@ impl Table {
 fn take_cell(rows: &mut Rows, cell: &JobCell) {
     let change = cell.change();
     if cell.tabled.swap(change, Ordering::AcqRel) != change {
-        rows.take_job(&cell.job());
+        rows.take_job(&cell.job_for_table());
     }
     let Some(heads) = cell.find_heads() else { return };
     let fresh = heads.lock().take_fresh();

@@ -30,7 +30,7 @@ pub use record::{
     AbortRecord, AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord,
     ChannelState, ChannelStateRecord, ChartRecord, DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec,
     NumericState, ProjectRecord, Record, RecordError, Running, SealRecord, SessionRecord, StatusRecord,
-    Steps, TokenRecord,
+    Steps, TokenRecord, params_from_spec,
 };
 pub use store::{FORMAT, OpenError, Store, StoreError, WriteError};
 pub use writes::Writes;

@@ -15,7 +15,7 @@ mod session;
 pub use attempt::{AdminTokenRecord, AttemptRecord, TokenRecord};
 pub use channel::{ChannelRecord, ChartRecord};
 pub use channel_state::{ChannelState, ChannelStateRecord, NumericState, Running, SealRecord, Steps};
-pub use job::{AbortRecord, JobRecord, JobSpec, StatusRecord};
+pub use job::{AbortRecord, JobRecord, JobSpec, StatusRecord, params_from_spec};
 pub use project::ProjectRecord;
 pub use session::{AppendedRecord, BindingsRecord, DIRECT_SESSION, DroppedRecord, SessionRecord};
 

@@ -34,7 +34,7 @@ pub(super) struct FollowJob {
 
 impl FollowJob {
     pub(super) fn new(cell: Arc<JobCell>, heads: Arc<JobHeads>) -> FollowJob {
-        let (changed, grown) = (cell.changed.subscribe(), heads.grown.subscribe());
+        let (changed, grown) = (cell.follow(), heads.grown.subscribe());
         let job = cell.job();
         let (charts, revisions) = {
             let inner = heads.lock();

@@ -8,7 +8,7 @@ use neptune_wire::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Record, disk};
+use super::{Record, RecordError, disk};
 
 /// What of a job may change, except its properties, which are keys of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,28 @@ pub struct JobSpec {
 impl Record for JobSpec {
     const VERSION: u8 = 1;
     const NAME: &'static str = "job spec";
+}
+
+/// The first field of [`JobSpec`], for those who need no other.
+#[derive(Deserialize)]
+struct SpecStart {
+    #[serde(deserialize_with = "params::deserialize")]
+    params: Vec<Param>,
+}
+
+/// Reads only the params of an encoded [`JobSpec`]; a tenth of the work where the environment is large.
+///
+/// # Errors
+///
+/// [`RecordError`] as for the whole.
+pub fn params_from_spec(bytes: &[u8]) -> Result<Vec<Param>, RecordError> {
+    match bytes.split_first() {
+        Some((&JobSpec::VERSION, fields)) => match postcard::take_from_bytes::<SpecStart>(fields) {
+            Ok((start, _)) => Ok(start.params),
+            Err(_) => Err(RecordError::Damaged { name: JobSpec::NAME }),
+        },
+        _ => JobSpec::decode(bytes).map(|spec| spec.params),
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -90,6 +90,9 @@ fn job_specs() {
         ]],
     );
     check(&JobSpec::default(), expect![[r#"\x01\x00\x00\x00\x00\x00"#]]);
+    assert_eq!(params_from_spec(&spec.encode()).unwrap(), spec.params);
+    assert_eq!(params_from_spec(b"\x01\x03\x01"), Err(RecordError::Damaged { name: JobSpec::NAME }));
+    assert!(params_from_spec(b"\x02").is_err());
 }
 
 #[test]
