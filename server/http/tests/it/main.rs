@@ -9,4 +9,5 @@ mod protocol;
 mod rest;
 mod server;
 mod sockets;
+mod table;
 mod world;
