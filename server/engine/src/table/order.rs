@@ -94,7 +94,10 @@ impl<'t> Order<'t> {
         let mut found = Found { order: self, after, wanted: limit + 1, rows: Vec::new(), worst: None };
         let after_rank = after.map(|cursor| self.rank_of_cursor(cursor));
         let mut total = 0;
-        for page in 0..self.rows.page_count() {
+        let last = self.rows.page_count();
+        // Rows lie in the order jobs came. Where the newest come first, the last page is looked at first, so that the
+        // worst of the best is known early and hardly a row is taken for nothing.
+        for page in (0..last).map(|page| if self.id_rises { page } else { last - 1 - page }) {
             let passing = plans.iter().fold(self.rows.present(page), |open, plan| plan.select(page, &open));
             total += count(&passing) as u64;
             self.visit_ranks(page, &passing, |row, rank| found.offer(row, rank, after_rank));
