@@ -15,6 +15,7 @@ pub mod key;
 pub mod pyramid;
 pub mod record;
 pub mod sealed;
+pub mod segment;
 pub mod store;
 pub mod table;
 pub mod writes;
