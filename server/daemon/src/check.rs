@@ -23,10 +23,11 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<ExitCode> {
         };
         let checked = store.check(&blobs, &mut tell).await?;
         let verdict = if damaged == 0 { "all as written".to_owned() } else { format!("{damaged} damaged") };
-        let neptune_store::Checked { records, frames, points, chunks, pages, blobs, blob_bytes } = checked;
+        let neptune_store::Checked { records, frames, points, chunks, pages, sheets, .. } = checked;
+        let neptune_store::Checked { blobs, blob_bytes, .. } = checked;
         let _ = say(&format!(
-            "{records} records, {frames} frames with {points} points, {chunks} chunks, {pages} pages, {blobs} blobs of \
-             {blob_bytes} bytes: {verdict}\n"
+            "{records} records, {frames} frames with {points} points, {chunks} chunks, {pages} pages, {sheets} sheets, \
+             {blobs} blobs of {blob_bytes} bytes: {verdict}\n"
         ));
         Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })

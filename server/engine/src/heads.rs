@@ -245,7 +245,7 @@ impl Inner {
         let head = match (record.kind, record.origin) {
             (ChannelKind::Numeric, _) => Head::Numeric(match state {
                 Some(ChannelState::Numeric(state)) => NumericHead::from_state(state),
-                None => NumericHead::default(),
+                _ => NumericHead::default(),
             }),
             (ChannelKind::Image, _) => Head::Images(RefsHead::default()),
             (ChannelKind::Text, ChannelOrigin::Stdout | ChannelOrigin::Stderr) => {

@@ -4,6 +4,7 @@
 //! read ends a check. Memory: the numbers of one job's sessions, and 32 bytes a blob.
 
 mod sealed;
+mod sheets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str;
@@ -14,6 +15,7 @@ use neptune_wire::frame::{self, Block, FrameError};
 use neptune_wire::{Digest, JobUid, SessionId};
 
 use self::sealed::SealedCheck;
+use self::sheets::SheetCheck;
 use crate::blob::{BlobError, Blobs};
 use crate::chunk::ChunkError;
 use crate::key::{StoreKey, UnknownKey};
@@ -23,12 +25,13 @@ use crate::record::{
     ChartRecord, DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError,
     SealRecord, SessionRecord, TokenRecord,
 };
+use crate::sheet::SheetError;
 use crate::store::{FormatRecord, Store, StoreError};
 
 /// What a check has read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Keys with their values; frames, chunks and pages aside.
+    /// Keys with their values; frames and what is sealed of them aside.
     pub records: u64,
     /// Frames of the log.
     pub frames: u64,
@@ -38,6 +41,8 @@ pub struct Checked {
     pub chunks: u64,
     /// Pages of the pyramid over them.
     pub pages: u64,
+    /// Sheets of sealed lines, logs and images.
+    pub sheets: u64,
     /// Blobs that some project may see.
     pub blobs: u64,
     /// Their bytes.
@@ -99,6 +104,26 @@ pub enum Damage {
         key: Key,
         /// What is wrong with it.
         source: PageError,
+    },
+    /// A sheet that cannot be read.
+    #[error("at key {key}: {source}")]
+    Sheet {
+        /// Where.
+        key: Key,
+        /// What is wrong with it.
+        source: SheetError,
+    },
+    /// A channel has fewer lines, images or bytes of a log than were sealed.
+    #[error("job {job}: channel {channel} has {found} of {count} sealed lines, images or bytes")]
+    Rows {
+        /// Whose channel.
+        job: JobUid,
+        /// Its number.
+        channel: u32,
+        /// How many were sealed.
+        count: u64,
+        /// Those before the first that is missing.
+        found: u64,
     },
     /// A channel has fewer points than were sealed.
     #[error("job {job}: channel {channel} has {found} of {count} sealed points")]
@@ -181,12 +206,14 @@ impl Store {
             spec: None,
             log: None,
             sealed: SealedCheck::default(),
+            sheets: SheetCheck::default(),
             digests: BTreeSet::new(),
         };
         for family in Family::ALL {
             check.read_family(family).await?;
         }
         check.sealed.end(check.tell);
+        check.sheets.end(check.tell);
         check.read_blobs(blobs).await;
         Ok(check.checked)
     }
@@ -201,6 +228,7 @@ struct Check<'a> {
     /// The log that is being read: its job, and the last number of each of its sessions.
     log: Option<(JobUid, BTreeMap<SessionId, u64>)>,
     sealed: SealedCheck,
+    sheets: SheetCheck,
     digests: BTreeSet<Digest>,
 }
 
@@ -221,6 +249,10 @@ impl Check<'_> {
                         if let Err(source) = Page::decode(level, &value) {
                             (self.tell)(Damage::Page { key: Key::new(family, key), source });
                         }
+                    }
+                    Ok(StoreKey::Sheet { job, channel, first }) => {
+                        self.checked.sheets += 1;
+                        self.sheets.add_sheet(self.store, (job, channel, first), &value, self.tell).await?;
                     }
                     Ok(key) => self.read_record(&key, &value).await?,
                     Err(unknown) => (self.tell)(unknown.into()),
@@ -257,13 +289,26 @@ impl Check<'_> {
             }
             StoreKey::Seal { .. } => self.decode::<SealRecord>(key, value),
             StoreKey::ChannelState { job, channel } => match ChannelStateRecord::decode(value) {
-                Ok(record) => self.sealed.add_state(*job, *channel, &record),
+                Ok(record) => {
+                    self.sealed.add_state(*job, *channel, &record);
+                    self.sheets.add_state(*job, *channel, &record);
+                }
                 Err(source) => (self.tell)(Damage::Record { key: key.encode(), source }),
             },
             StoreKey::TablePart { .. } => {
                 self.expect(crate::table::is_part(value), key, "a piece of the saved job table");
             }
-            StoreKey::Frame { .. } | StoreKey::Chunk { .. } | StoreKey::Page { .. } => {}
+            StoreKey::LogLine { job, channel, first, .. } => {
+                self.expect(value.is_empty(), key, "empty");
+                let sheet = StoreKey::Sheet { job: *job, channel: *channel, first: *first };
+                if !self.store.has(&sheet).await? {
+                    (self.tell)(Damage::Missing { key: key.encode(), what: "the sheet of this line" });
+                }
+            }
+            StoreKey::Frame { .. }
+            | StoreKey::Chunk { .. }
+            | StoreKey::Page { .. }
+            | StoreKey::Sheet { .. } => {}
         }
         Ok(())
     }

@@ -73,6 +73,12 @@ pub enum Tag {
     /// control, `bulk` family · `tb` · chunk u32 · generation u64 · part u16 → a piece of the job table as it was
     /// last saved ([`table`](crate::table)); may be missing or old, never wrong
     TablePart = u16::from_be_bytes(*b"tb"),
+    /// data, `bulk` family · `sh` · uid (16) · channel u32 · first u64 → [`sheet`](crate::sheet); `first` is the number of
+    /// its first line or image, for a log the offset of its first byte in the stored stream
+    Sheet = u16::from_be_bytes(*b"sh"),
+    /// data, `bulk` family · `ll` · uid (16) · channel u32 · line u64 · first u64 → nothing; so many lines of the log began
+    /// before the sheet at `first`
+    LogLine = u16::from_be_bytes(*b"ll"),
 }
 
 /// A key and its fields.
@@ -103,6 +109,8 @@ pub enum StoreKey {
     Chunk { job: JobUid, channel: u32, first: u64 },
     Page { job: JobUid, channel: u32, level: u8, page: u64 },
     TablePart { chunk: u32, generation: u64, part: u16 },
+    Sheet { job: JobUid, channel: u32, first: u64 },
+    LogLine { job: JobUid, channel: u32, line: u64, first: u64 },
 }
 
 /// Bytes that are no key of this version.
@@ -126,7 +134,7 @@ impl Tag {
     fn family(self) -> Family {
         match self {
             Tag::Frame => Family::Log,
-            Tag::Chunk | Tag::Page | Tag::TablePart => Family::Bulk,
+            Tag::Chunk | Tag::Page | Tag::TablePart | Tag::Sheet | Tag::LogLine => Family::Bulk,
             _ => Family::State,
         }
     }
@@ -195,6 +203,8 @@ impl StoreKey {
             Self::Chunk { .. } => Tag::Chunk,
             Self::Page { .. } => Tag::Page,
             Self::TablePart { .. } => Tag::TablePart,
+            Self::Sheet { .. } => Tag::Sheet,
+            Self::LogLine { .. } => Tag::LogLine,
         }
     }
 
@@ -211,7 +221,9 @@ impl StoreKey {
             | Self::Seal { job }
             | Self::ChannelState { job, .. }
             | Self::Chunk { job, .. }
-            | Self::Page { job, .. } => Some(job),
+            | Self::Page { job, .. }
+            | Self::Sheet { job, .. }
+            | Self::LogLine { job, .. } => Some(job),
             _ => None,
         }
     }
@@ -284,7 +296,7 @@ impl StoreKey {
                 out.extend_from_slice(job.as_bytes());
                 out.extend_from_slice(&seq.to_be_bytes());
             }
-            Self::Chunk { job, channel, first } => {
+            Self::Chunk { job, channel, first } | Self::Sheet { job, channel, first } => {
                 out.extend_from_slice(job.as_bytes());
                 out.extend_from_slice(&channel.to_be_bytes());
                 out.extend_from_slice(&first.to_be_bytes());
@@ -294,6 +306,12 @@ impl StoreKey {
                 out.extend_from_slice(&channel.to_be_bytes());
                 out.push(*level);
                 out.extend_from_slice(&page.to_be_bytes());
+            }
+            Self::LogLine { job, channel, line, first } => {
+                out.extend_from_slice(job.as_bytes());
+                out.extend_from_slice(&channel.to_be_bytes());
+                out.extend_from_slice(&line.to_be_bytes());
+                out.extend_from_slice(&first.to_be_bytes());
             }
         }
     }
@@ -357,6 +375,13 @@ fn decode(bytes: &[u8]) -> Option<StoreKey> {
             channel: rest.u32()?,
             level: rest.array::<1>()?[0],
             page: rest.u64()?,
+        },
+        b"sh" => StoreKey::Sheet { job: rest.job()?, channel: rest.u32()?, first: rest.u64()? },
+        b"ll" => StoreKey::LogLine {
+            job: rest.job()?,
+            channel: rest.u32()?,
+            line: rest.u64()?,
+            first: rest.u64()?,
         },
         _ => return None,
     })
@@ -471,6 +496,12 @@ mod tests {
             any::<(u32, u64, u16)>()
                 .prop_map(|(chunk, generation, part)| StoreKey::TablePart { chunk, generation, part })
                 .boxed(),
+            (job(), any::<u32>(), any::<u64>())
+                .prop_map(|(job, channel, first)| StoreKey::Sheet { job, channel, first })
+                .boxed(),
+            (job(), any::<u32>(), any::<u64>(), any::<u64>())
+                .prop_map(|(job, channel, line, first)| StoreKey::LogLine { job, channel, line, first })
+                .boxed(),
         ]
     }
 
@@ -501,6 +532,8 @@ mod tests {
             Tag::Chunk => 21,
             Tag::Page => 22,
             Tag::TablePart => 23,
+            Tag::Sheet => 24,
+            Tag::LogLine => 25,
         }
     }
 
@@ -513,7 +546,7 @@ mod tests {
             assert_eq!(index(key.tag()), at);
             assert!(tags.insert(key.tag().bytes()), "{:?} twice", key.tag());
         }
-        assert_eq!(tags.len(), index(Tag::TablePart) + 1);
+        assert_eq!(tags.len(), index(Tag::LogLine) + 1);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod pyramid;
 pub mod record;
 pub mod sealed;
 pub mod segment;
+pub mod sheet;
+pub mod sheets;
 pub mod store;
 pub mod table;
 pub mod writes;
@@ -30,8 +32,8 @@ pub use neptune_kv as kv;
 pub use record::{
     AbortRecord, AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord,
     ChannelState, ChannelStateRecord, ChartRecord, DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec,
-    NumericState, ProjectRecord, Record, RecordError, Running, SealRecord, SessionRecord, StatusRecord,
-    Steps, TokenRecord, params_from_spec,
+    LogCursor, LogState, NumericState, ProjectRecord, Record, RecordError, RowsState, Running, SealRecord,
+    SessionRecord, StatusRecord, Steps, TokenRecord, params_from_spec,
 };
 pub use store::{FORMAT, OpenError, Store, StoreError, WriteError};
 pub use writes::Writes;

@@ -14,7 +14,10 @@ mod session;
 
 pub use attempt::{AdminTokenRecord, AttemptRecord, TokenRecord};
 pub use channel::{ChannelRecord, ChartRecord};
-pub use channel_state::{ChannelState, ChannelStateRecord, NumericState, Running, SealRecord, Steps};
+pub use channel_state::{
+    ChannelState, ChannelStateRecord, LogCursor, LogState, NumericState, RowsState, Running, SealRecord,
+    Steps,
+};
 pub use job::{AbortRecord, JobRecord, JobSpec, StatusRecord, params_from_spec};
 pub use project::ProjectRecord;
 pub use session::{AppendedRecord, BindingsRecord, DIRECT_SESSION, DroppedRecord, SessionRecord};

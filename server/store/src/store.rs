@@ -13,11 +13,12 @@ use crate::disk::Disk;
 use crate::key::{StoreKey, UnknownKey};
 use crate::pyramid::PageError;
 use crate::record::{Record, RecordError};
+use crate::sheet::SheetError;
 use crate::writes::Writes;
 
 /// The format this program writes. A change of layout or of a record raises it and adds a step to `Store::open`.
 ///
-/// 1: frames alone. 2: what is sealed of them lies in chunks, pages and channel states beside them.
+/// 1: frames alone. 2: what is sealed of them lies in chunks, pages, sheets and channel states beside them.
 pub const FORMAT: u32 = 2;
 
 /// Between two tries of a commit that was not written or whose fate is not known: doubles from the first to the last.
@@ -88,6 +89,14 @@ pub enum StoreError {
         key: Key,
         /// What is wrong with it.
         source: PageError,
+    },
+    /// A sheet that is none.
+    #[error("at key {key}: {source}")]
+    Sheet {
+        /// Where.
+        key: Key,
+        /// What is wrong with it.
+        source: SheetError,
     },
     /// A key of no known layout.
     #[error(transparent)]

@@ -14,6 +14,7 @@ use crate::record::{
     ChartRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, SealRecord, SessionRecord,
     TokenRecord,
 };
+use crate::sheet::Place;
 
 /// Longest piece of a job's spec; a value is at most 64 KiB.
 const SPEC_PART_BYTES: usize = 60 << 10;
@@ -244,6 +245,18 @@ impl Writes {
     /// A page of the pyramid.
     pub fn put_page(&mut self, job: &JobUid, channel: u32, level: u8, page: u64, bytes: Bytes) {
         self.put(StoreKey::Page { job: *job, channel, level, page }.encode(), bytes);
+    }
+
+    /// Sealed lines or images, in place of a sheet that held the first of them.
+    pub fn put_sheet(&mut self, job: &JobUid, channel: u32, first: u64, sheet: Bytes) {
+        self.put(StoreKey::Sheet { job: *job, channel, first }.encode(), sheet);
+    }
+
+    /// A sealed stretch of a log, and from which line it is found.
+    pub fn put_log_sheet(&mut self, job: &JobUid, channel: u32, place: Place, sheet: Bytes) {
+        let Place { at: first, lines: line, .. } = place;
+        self.put_sheet(job, channel, first, sheet);
+        self.put(StoreKey::LogLine { job: *job, channel, line, first }.encode(), Bytes::new());
     }
 
     /// Whether `others` fit in the same commit.

@@ -34,10 +34,8 @@ struct Series {
 
 impl SealedCheck {
     pub(super) fn add_state(&mut self, job: JobUid, channel: u32, record: &ChannelStateRecord) {
-        match &record.state {
-            ChannelState::Numeric(state) => {
-                self.counts.insert((job, channel), state.running.count);
-            }
+        if let ChannelState::Numeric(state) = &record.state {
+            self.counts.insert((job, channel), state.running.count);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use expect_test::{Expect, expect};
 use neptune_kv::{Batch, Kv, MemoryKv};
 use neptune_wire::frame::FrameBuilder;
@@ -10,6 +11,9 @@ use neptune_wire::{AttemptNumber, Micros, ProjectKey};
 use super::*;
 use crate::Writes;
 use crate::blob::{blob_from_bytes, digest_from_bytes};
+use crate::record::{ChannelState, LogState, RowsState};
+use crate::sheet::{ImageRow, LogRow, Place, Sheet, TextRow};
+use crate::sheets::SheetRange;
 
 const JOB: JobUid = JobUid::from_bytes([1; 16]);
 const SESSION: SessionId = SessionId::from_bytes([2; 16]);
@@ -131,4 +135,95 @@ async fn missing_and_changed_blobs_are_told() {
     let path = folder.path().join(&hex[..2]).join(&hex[2..4]).join(&hex);
     std::fs::write(path, "bytEs").unwrap();
     world.check(expect!["blob df19b1f105ff929191ce49d0bbfdc5b4edc2a71a40f502dc955359eb33649e24 has changed, its bytes have digest b799d50ed446f963ccdd6a4309d33202bbde631529375513f8835ca4620de8fe"]).await;
+}
+
+fn text_sheet(lines: &[&'static str]) -> Bytes {
+    let row = |text: &&'static str| TextRow { x: 0.0, time: 0, text: (*text).into(), continues: false };
+    Sheet { start: Place::default(), rows: lines.iter().map(row).collect() }.encode()
+}
+
+fn log_row(bytes: &'static str) -> LogRow {
+    LogRow { x: 0.0, time: 0, lost: 0, breaks: false, bytes: bytes.into() }
+}
+
+/// A text channel 4 of two lines in two sheets, and a log 5 of three lines in two sheets.
+async fn sealed_world() -> World {
+    let world = world().await;
+    let mut writes = Writes::new();
+    let rows = RowsState { count: 2, ..RowsState::default() };
+    let record = ChannelStateRecord { seq: 3, state: ChannelState::Text(rows) };
+    writes.put_channel_state(&JOB, 4, &record);
+    writes.put_sheet(&JOB, 4, 0, text_sheet(&["a"]));
+    writes.put_sheet(&JOB, 4, 1, text_sheet(&["b", "not yet named by the state"]));
+    let log = LogState { length: 9, lines: 3, open: 1, ..LogState::default() };
+    let record = ChannelStateRecord { seq: 3, state: ChannelState::Log(log) };
+    writes.put_channel_state(&JOB, 5, &record);
+    let second = Place { at: 5, lines: 2, open: 1 };
+    for (start, row) in [(Place::default(), log_row("one\nt")), (second, log_row("wo\nx"))] {
+        writes.put_log_sheet(&JOB, 5, start, Sheet { start, rows: vec![row] }.encode());
+    }
+    // Left over from a round that was not finished, as is channel 6.
+    writes.put_sheet(&JOB, 5, 7, Sheet { start: second, rows: vec![log_row("\nx")] }.encode());
+    writes.put_sheet(&JOB, 6, 0, text_sheet(&["of no state"]));
+    world.store.commit(writes).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn whole_sheets_have_nothing_to_tell() {
+    let checked = sealed_world().await.check(expect![[r#""#]]).await;
+    assert_eq!((checked.sheets, checked.records), (6, 5 + 2 + 2));
+}
+
+#[tokio::test]
+async fn damaged_sheets_are_told() {
+    let world = sealed_world().await;
+    let sheet = |channel, first| StoreKey::Sheet { job: JOB, channel, first }.encode();
+    let line = |line, first| StoreKey::LogLine { job: JOB, channel: 5, line, first }.encode();
+    world.damage(Batch::new().delete(sheet(4, 1)).delete(line(2, 5)).put(line(8, 8), "")).await;
+    world.check(expect![[r#"
+        at key Bulk:\x01\x00ll\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x08: the sheet of this line is missing
+        job 01010101010101010101010101010101: channel 4 has 1 of 2 sealed lines, images or bytes
+        at key Bulk:\x01\x00ll\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x05: the line of this sheet is missing"#]]).await;
+
+    let world = sealed_world().await;
+    let wrong = Sheet { start: Place { at: 5, lines: 1, open: 1 }, rows: vec![log_row("wo\nx")] }.encode();
+    world.damage(Batch::new().put(sheet(4, 0), "no sheet").put(sheet(5, 5), wrong)).await;
+    world.check(expect![[r#"
+        at key Bulk:\x01\x00sh\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00: sheet is damaged: cut
+        at key Bulk:\x01\x00sh\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x05: the value is not a sheet with the number of lines before it
+        at key State:\x01\x00cs\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x00\x00\x05: the value is not the number of lines in the log"#]]).await;
+}
+
+#[tokio::test]
+async fn sheets_are_read_from_any_place_as_far_as_the_state_says() {
+    let world = sealed_world().await;
+    let store = &world.store;
+    let texts = async |at, until, more| {
+        let sheets =
+            store.read_sheets::<TextRow>(SheetRange { job: &JOB, channel: 4, at, until }, more).await;
+        let rows = sheets.unwrap().into_iter().flat_map(|sheet| sheet.rows);
+        rows.map(|row| String::from_utf8(row.text.to_vec()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(0, 2, 0).await, ["a"]);
+    assert_eq!(texts(0, 2, 9).await, ["a", "b"]);
+    assert_eq!(texts(0, 3, 1).await, ["a", "b", "not yet named by the state"]);
+    assert_eq!(texts(1, 2, 9).await, ["b"]);
+    let log = async |at| {
+        let range = SheetRange { job: &JOB, channel: 5, at, until: 9 };
+        let sheets = store.read_sheets::<LogRow>(range, 9).await.unwrap();
+        sheets.iter().map(|sheet| sheet.start.at).collect::<Vec<_>>()
+    };
+    assert_eq!(log(0).await, [0, 5]);
+    assert_eq!(log(6).await, [5]);
+    // What is left over holds what is true, so it may be what is found.
+    assert_eq!(log(8).await, [7]);
+    for (line, first) in [(0, 0), (1, 0), (2, 5), (9, 5)] {
+        assert_eq!(store.find_log_line(&JOB, 5, line).await.unwrap(), first);
+    }
+    let missing =
+        store.read_sheets::<TextRow>(SheetRange { job: &JOB, channel: 4, at: 3, until: 9 }, 0).await;
+    assert!(matches!(missing, Err(StoreError::Missing { .. })));
+    let other = store.read_sheets::<ImageRow>(SheetRange { job: &JOB, channel: 4, at: 0, until: 1 }, 0).await;
+    assert!(matches!(other, Err(StoreError::Sheet { .. })));
 }

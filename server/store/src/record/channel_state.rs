@@ -3,7 +3,7 @@
 //! Written in the commit of the chunks it tells of, so that a channel is in this state or in the one before. Frames up to
 //! [`ChannelStateRecord::seq`] are not replayed for this channel.
 
-use neptune_wire::{ChannelSummary, Micros, Number};
+use neptune_wire::{AttemptNumber, ChannelSummary, Micros, Number};
 use serde::{Deserialize, Serialize};
 
 use super::Record;
@@ -31,6 +31,51 @@ impl Record for ChannelStateRecord {
 pub enum ChannelState {
     /// Numbers.
     Numeric(NumericState),
+    /// Lines of a text channel.
+    Text(RowsState),
+    /// A log.
+    Log(LogState),
+    /// Images.
+    Images(RowsState),
+}
+
+/// The sealed lines of a text channel, or the sealed images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RowsState {
+    /// How many.
+    pub count: u64,
+    /// Where the last sheet begins.
+    pub last_sheet: u64,
+    /// Along x and time.
+    pub steps: Steps,
+}
+
+/// The sealed part of a log, and what its writer goes on from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogState {
+    /// Bytes of the stored stream.
+    pub length: u64,
+    /// Lines that began in them, those that tell of lost bytes among them.
+    pub lines: u64,
+    /// Bytes of the line that is unfinished behind them; 0 if the next byte begins a line.
+    pub open: u32,
+    /// Where the last sheet begins.
+    pub last_sheet: u64,
+    /// How far the log was written, by the writer's offsets.
+    pub cursor: LogCursor,
+    /// Along x and time.
+    pub steps: Steps,
+}
+
+/// How far a log was written, by the writer's offsets, which count from 0 in each attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogCursor {
+    /// Whose offsets; `None` before the first byte.
+    pub attempt: Option<AttemptNumber>,
+    /// Offset that the next byte has.
+    pub next: u64,
+    /// Bytes the sender reported as lost that no gap has shown yet.
+    pub announced: u64,
 }
 
 /// The sealed points of a numeric channel.

@@ -174,3 +174,30 @@ fn every_choice_comes_back() {
         }
     }
 }
+
+#[test]
+fn sealed_text_and_logs() {
+    let mut steps = Steps::default();
+    steps.add(1.5, 7);
+    let rows = RowsState { count: 300, last_sheet: 200, steps };
+    check(
+        &ChannelStateRecord { seq: 9, state: ChannelState::Text(rows) },
+        expect![[
+            r#"\x01\t\x01\xac\x02\xc8\x01\x00\x00\x00\x00\x00\x00\xf8?\x00\x00\x00\x00\x00\x00\xf8?\x00\x00\x00\x00\x00\x00\xf8?\x0e"#
+        ]],
+    );
+    check(
+        &ChannelStateRecord { seq: 9, state: ChannelState::Images(rows) },
+        expect![[
+            r#"\x01\t\x03\xac\x02\xc8\x01\x00\x00\x00\x00\x00\x00\xf8?\x00\x00\x00\x00\x00\x00\xf8?\x00\x00\x00\x00\x00\x00\xf8?\x0e"#
+        ]],
+    );
+    let cursor = LogCursor { attempt: Some(AttemptNumber(2)), next: 400, announced: 3 };
+    let log = LogState { length: 500, lines: 6, open: 1, last_sheet: 8, cursor, steps };
+    check(
+        &ChannelStateRecord { seq: 9, state: ChannelState::Log(log) },
+        expect![[
+            r#"\x01\t\x02\xf4\x03\x06\x01\x08\x01\x02\x90\x03\x03\x00\x00\x00\x00\x00\x00\xf8?\x00\x00\x00\x00\x00\x00\xf8?\x00\x00\x00\x00\x00\x00\xf8?\x0e"#
+        ]],
+    );
+}
