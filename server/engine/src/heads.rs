@@ -1,9 +1,9 @@
 //! What a job produced, in memory: heads of its channels, its charts and sessions, rebuilt from the store when asked for.
 //!
 //! Numeric channels keep the points that are not sealed yet as columns; text, logs and images keep references into the
-//! frame log and are read from there. One lock a job, held for short stretches and never over an await. Frames go in by [`Inner::apply`] alone,
-//! in the order of their sequence, whether they were just committed or are read again after a start: so both give the
-//! same heads. What is sealed of a channel is known by its state, and frames up to the one it names are not applied to it.
+//! frame log, where what is open of them is read. One lock a job, held for short stretches and never over an await.
+//! Frames go in by [`Inner::apply`] alone, in the order of their sequence, whether they were just committed or are read
+//! again after a start: so both give the same heads. What is sealed of a channel is known by its state, and frames up to the one it names are not applied to it.
 
 pub(crate) mod log;
 pub(crate) mod numeric;
@@ -247,13 +247,18 @@ impl Inner {
                 Some(ChannelState::Numeric(state)) => NumericHead::from_state(state),
                 _ => NumericHead::default(),
             }),
-            (ChannelKind::Image, _) => Head::Images(RefsHead::default()),
-            (ChannelKind::Text, ChannelOrigin::Stdout | ChannelOrigin::Stderr) => {
-                Head::Log(LogHead::default())
-            }
-            (ChannelKind::Text, ChannelOrigin::User | ChannelOrigin::System) => {
-                Head::Text(RefsHead::default())
-            }
+            (ChannelKind::Image, _) => Head::Images(match state {
+                Some(ChannelState::Images(state)) => RefsHead::from_state(state),
+                _ => RefsHead::default(),
+            }),
+            (ChannelKind::Text, ChannelOrigin::Stdout | ChannelOrigin::Stderr) => Head::Log(match state {
+                Some(ChannelState::Log(state)) => LogHead::from_state(state),
+                _ => LogHead::default(),
+            }),
+            (ChannelKind::Text, ChannelOrigin::User | ChannelOrigin::System) => Head::Text(match state {
+                Some(ChannelState::Text(state)) => RefsHead::from_state(state),
+                _ => RefsHead::default(),
+            }),
         };
         // What is sealed already, the table may not have taken in.
         let fresh = matches!(&head, Head::Numeric(head) if head.len() > 0);
@@ -273,6 +278,15 @@ impl Inner {
                 let left = head.open_count();
                 self.open_channels -= u64::from(left == 0);
                 before - left
+            }
+            (Head::Text(head), ChannelState::Text(state))
+            | (Head::Images(head), ChannelState::Images(state)) => {
+                head.seal(record.seq, state);
+                0
+            }
+            (Head::Log(head), ChannelState::Log(state)) => {
+                head.seal(record.seq, state);
+                0
             }
             _ => 0,
         }
@@ -329,7 +343,7 @@ impl Inner {
                 (head, Block::Dropped(count)) => {
                     added.dropped += u64::from(*count);
                     if let Head::Log(log) = head {
-                        log.announce_lost(attempt, u64::from(*count));
+                        log.announce_lost(seq, attempt, u64::from(*count));
                     }
                     continue;
                 }

@@ -1,13 +1,14 @@
 //! Questions about points, text and images.
 //!
-//! Numeric channels are read as a series, exact as of one moment. Text, logs and images are read from the frame log by
-//! the references in their heads.
+//! Numeric channels are read as a series, exact as of one moment. Text, logs and images are read from sheets where they
+//! are sealed, else from the frame log by the references in their heads.
 
 mod envelopes;
-mod frames;
+pub(crate) mod frames;
 pub(crate) mod images;
 pub(crate) mod lines;
 mod points;
+mod stretches;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@
 //! with the most come first, and whoever fills them waits for room.
 
 mod numeric;
+mod sheets;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -24,10 +25,10 @@ use neptune_wire::{JobUid, Micros};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use self::numeric::{Sealed, Task};
+use self::numeric::Task;
+use self::sheets::Prepared;
 use crate::Refused;
 use crate::engine::Core;
-use crate::heads::log::LogCursor;
 use crate::heads::numeric::NumericView;
 use crate::heads::{Head, JobHeads};
 use crate::registry::LOCK;
@@ -324,18 +325,12 @@ impl Round<'_> {
             for (channel, seq, sealed) in
                 sealed.map_err(|broken| StoreError::Read(ReadError::Io(broken.into())))?
             {
-                self.add(channel, seq, sealed).await?;
+                let state = ChannelState::Numeric(sealed.state);
+                self.add(channel, ChannelStateRecord { seq, state }, sealed.pieces).await?;
             }
         }
-        let clears = {
-            let inner = self.heads.lock();
-            let refers = inner.channels.iter().any(|channel| match &channel.head {
-                Head::Numeric(_) => false,
-                Head::Text(head) | Head::Images(head) => head.count() > 0,
-                Head::Log(head) => head.cursor() != LogCursor::default(),
-            });
-            !refers && inner.unreadable == 0
-        };
+        self.seal_sheets(through).await?;
+        let clears = self.heads.lock().unreadable == 0;
         let clears = clears && self.seal.is_none_or(|seal| seal.cleared < through);
         self.commit(clears.then_some(through)).await?;
         if clears {
@@ -366,9 +361,32 @@ impl Round<'_> {
         (!group.is_empty()).then_some(group)
     }
 
-    async fn add(&mut self, channel: u32, seq: u64, sealed: Sealed) -> Result<(), WriteError> {
-        let record = ChannelStateRecord { seq, state: ChannelState::Numeric(sealed.state) };
-        let mut pieces = sealed.pieces;
+    /// Seals what is open of text, logs and images in frames up to `through`.
+    async fn seal_sheets(&mut self, through: u64) -> Result<(), WriteError> {
+        let channels = self.heads.lock().channels.len() as u32;
+        for channel in 0..channels {
+            loop {
+                let prepared = sheets::prepare(&self.core.store, self.heads, channel, through).await;
+                let prepared = prepared.map_err(|error| StoreError::Read(ReadError::Io(error.into())))?;
+                let Some(Prepared { pieces, state, is_all }) = prepared else { break };
+                self.add(channel, state, pieces).await?;
+                if is_all {
+                    break;
+                }
+                // What comes next goes on from here.
+                self.commit(None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what was made of a channel to the next commits, its state to the last of them.
+    async fn add(
+        &mut self,
+        channel: u32,
+        record: ChannelStateRecord,
+        mut pieces: Vec<Writes>,
+    ) -> Result<(), WriteError> {
         let mut last = pieces.pop().unwrap_or_default();
         last.put_channel_state(&self.heads.uid, channel, &record);
         for piece in pieces {

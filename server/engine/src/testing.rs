@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use neptune_store::kv::{
-    Batch, CommitError, Key, KeyRange, Kv, KvRead, Limits, MemoryKv, Page, ReadError, Scan, TooLarge,
+    Batch, CommitError, Family, Key, KeyRange, Kv, KvRead, Limits, MemoryKv, Page, ReadError, Scan, TooLarge,
 };
 use neptune_store::{Blobs, Store};
 use neptune_wire::frame::FrameBuilder;
@@ -18,7 +18,7 @@ use neptune_wire::{
     Micros, ProjectKey, SessionId,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::{Access, Engine, Grant, IngestEvent, IngestEvents, IngestSink};
 
@@ -32,7 +32,11 @@ pub(crate) struct TroubledKv {
     script: Arc<Mutex<VecDeque<Trouble>>>,
     full: Arc<Mutex<bool>>,
     dead: Arc<watch::Sender<bool>>,
+    held: Arc<Mutex<Option<Held>>>,
 }
+
+/// A read of frames that is held: it says that it has begun, and waits until it may go on.
+type Held = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 /// What happens to one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,13 @@ impl TroubledKv {
 
     pub(crate) fn set_full(&self, full: bool) {
         *self.full.lock().unwrap() = full;
+    }
+
+    /// Holds the next read of frames: it has begun when the first answers, and goes on when the second is sent to.
+    pub(crate) fn hold_frames(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((begun, has_begun), (go, may_go)) = (oneshot::channel(), oneshot::channel());
+        *self.held.lock().unwrap() = Some((begun, may_go));
+        (has_begun, go)
     }
 
     /// The process is gone: whatever still runs of it writes nothing.
@@ -90,6 +101,13 @@ impl KvRead for TroubledKv {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        if keys.iter().any(|key| key.family == Family::Log) {
+            let held = self.held.lock().unwrap().take();
+            if let Some((begun, may_go)) = held {
+                begun.send(()).unwrap();
+                may_go.await.unwrap();
+            }
+        }
         self.kv.get_many(keys).await
     }
 

@@ -8,19 +8,23 @@
 //!
 //! The stored bytes are one stream over all attempts, with offsets of its own ([`Piece::start`]).
 
-use neptune_store::Steps;
 #[cfg(test)]
 pub(crate) use neptune_store::segment::LINE_BYTES;
 pub(crate) use neptune_store::segment::{End, Segments};
+use neptune_store::{LogState, Steps};
 use neptune_wire::AttemptNumber;
 use neptune_wire::frame::Log;
 
 /// One log channel.
 ///
-/// Memory: 48 bytes for each block of the log.
+/// Memory: 48 bytes for each open block of the log, and twice as much for each frame it is in.
 #[derive(Debug, Default)]
 pub(crate) struct LogHead {
+    sealed: LogState,
+    /// Of the open part.
     pieces: Vec<Piece>,
+    /// The state behind each frame with open blocks, those with none but lost bytes among them.
+    moments: Vec<(u64, LogState)>,
     length: u64,
     lines: u64,
     /// Bytes of the last line, while it is unfinished.
@@ -46,6 +50,26 @@ pub(crate) struct Piece {
     pub(crate) open: u32,
     /// It is not a stretch: so many bytes were lost here.
     pub(crate) lost: u64,
+}
+
+/// A place to read a log from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogPlace {
+    /// Where a line begins.
+    Line(u64),
+    /// A byte of the stored stream.
+    Byte(u64),
+}
+
+/// Where to look for a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FoundPlace {
+    /// Behind the end.
+    End,
+    /// In a sheet; so many bytes are sealed.
+    Sealed { until: u64 },
+    /// In these pieces.
+    Open(Vec<Piece>),
 }
 
 /// How far a log was written, by the writer's offsets.
@@ -98,8 +122,40 @@ impl LogCursor {
     }
 }
 
+impl From<neptune_store::LogCursor> for LogCursor {
+    fn from(stored: neptune_store::LogCursor) -> Self {
+        Self { attempt: stored.attempt, next: stored.next, announced: stored.announced }
+    }
+}
+
+impl From<LogCursor> for neptune_store::LogCursor {
+    fn from(cursor: LogCursor) -> Self {
+        Self { attempt: cursor.attempt, next: cursor.next, announced: cursor.announced }
+    }
+}
+
 impl LogHead {
+    /// The head of a log of which so much is sealed, and nothing open.
+    pub(crate) fn from_state(sealed: LogState) -> LogHead {
+        LogHead {
+            sealed,
+            pieces: Vec::new(),
+            moments: Vec::new(),
+            length: sealed.length,
+            lines: sealed.lines,
+            open: sealed.open,
+            cursor: sealed.cursor.into(),
+            steps: sealed.steps,
+        }
+    }
+
     pub(crate) fn append(&mut self, seq: u64, block: u16, attempt: AttemptNumber, log: &Log<'_>) -> Cut {
+        let cut = self.take(seq, block, attempt, log);
+        self.remember(seq);
+        cut
+    }
+
+    fn take(&mut self, seq: u64, block: u16, attempt: AttemptNumber, log: &Log<'_>) -> Cut {
         let cut = self.cursor.take(attempt, log.offset, log.bytes.len() as u64);
         if cut.new_attempt {
             self.open = 0;
@@ -132,8 +188,25 @@ impl LogHead {
         cut
     }
 
-    pub(crate) fn announce_lost(&mut self, attempt: AttemptNumber, bytes: u64) {
+    pub(crate) fn announce_lost(&mut self, seq: u64, attempt: AttemptNumber, bytes: u64) {
         self.cursor.announce_lost(attempt, bytes);
+        self.remember(seq);
+    }
+
+    /// Keeps the state as it is behind frame `seq`, which has come so far.
+    fn remember(&mut self, seq: u64) {
+        let state = LogState {
+            length: self.length,
+            lines: self.lines,
+            open: self.open,
+            last_sheet: 0,
+            cursor: self.cursor.into(),
+            steps: self.steps,
+        };
+        match self.moments.last_mut() {
+            Some(last) if last.0 == seq => last.1 = state,
+            _ => self.moments.push((seq, state)),
+        }
     }
 
     /// Bytes stored.
@@ -159,20 +232,59 @@ impl LogHead {
         self.cursor
     }
 
-    /// The piece in which a line begins.
-    pub(crate) fn find_line(&self, line: u64) -> usize {
-        self.pieces.partition_point(|piece| piece.lines <= line).saturating_sub(1)
+    /// Where a place lies, and at most `limit` open pieces from it on.
+    pub(crate) fn find(&self, place: LogPlace, limit: usize) -> FoundPlace {
+        let (end, sealed) = match place {
+            LogPlace::Line(line) => (line >= self.lines, line < self.sealed.lines),
+            LogPlace::Byte(offset) => (offset >= self.length, offset < self.sealed.length),
+        };
+        if end {
+            return FoundPlace::End;
+        }
+        if sealed {
+            return FoundPlace::Sealed { until: self.sealed.length };
+        }
+        let first = match place {
+            LogPlace::Line(line) => self.pieces.partition_point(|piece| piece.lines <= line),
+            // Of two pieces that begin there, the first is the mark of what was lost before the second.
+            LogPlace::Byte(offset) => {
+                let here = self.pieces.partition_point(|piece| piece.start <= offset);
+                let start = here.checked_sub(1).map_or(0, |last| self.pieces[last].start);
+                self.pieces.partition_point(|piece| piece.start < start) + 1
+            }
+        };
+        let first = first.saturating_sub(1);
+        FoundPlace::Open(self.pieces[first..self.pieces.len().min(first + limit)].to_vec())
     }
 
-    /// The piece that holds a byte of the stored stream.
-    pub(crate) fn find_byte(&self, offset: u64) -> usize {
-        self.pieces.partition_point(|piece| piece.start <= offset).saturating_sub(1)
+    pub(crate) fn sealed(&self) -> LogState {
+        self.sealed
     }
 
-    /// At most `limit` pieces from one on.
-    pub(crate) fn pieces(&self, first: usize, limit: usize) -> &[Piece] {
-        let last = self.pieces.len().min(first.saturating_add(limit));
-        self.pieces.get(first..last).unwrap_or_default()
+    /// About `limit` pieces of frames up to `through`, from the one at place `first` on; all of each frame.
+    pub(crate) fn pieces_to_seal(&self, first: usize, limit: usize, through: u64) -> Vec<Piece> {
+        let end = self.pieces.partition_point(|piece| piece.seq <= through);
+        let first = first.min(end);
+        let mut until = end.min(first + limit);
+        while until > first && until < end && self.pieces[until].seq == self.pieces[until - 1].seq {
+            until += 1;
+        }
+        self.pieces[first..until].to_vec()
+    }
+
+    /// What will be sealed once all frames up to `seq` are; `None` if none of them has an open block.
+    pub(crate) fn state_behind(&self, seq: u64) -> Option<LogState> {
+        let open = self.moments.partition_point(|moment| moment.0 <= seq);
+        open.checked_sub(1).map(|last| self.moments[last].1)
+    }
+
+    /// Drops what refers to frames up to `seq`, whose bytes are in sheets now.
+    pub(crate) fn seal(&mut self, seq: u64, sealed: LogState) {
+        let open = self.pieces.partition_point(|piece| piece.seq <= seq);
+        self.pieces = self.pieces.split_off(open);
+        let open = self.moments.partition_point(|moment| moment.0 <= seq);
+        self.moments = self.moments.split_off(open);
+        self.sealed = sealed;
     }
 }
 

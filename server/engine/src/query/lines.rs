@@ -1,17 +1,24 @@
 //! Lines of text channels and logs, and the raw bytes of logs.
 //!
 //! A point of a text channel is a line. A log's lines are cut from its bytes as [`Segments`] does; a line that is not
-//! finished yet is a line too, and grows.
+//! finished yet is a line too, and grows. What is sealed is read from sheets, what is open from frames, as one sequence.
+
+mod needle;
 
 use bytes::{Bytes, BytesMut};
 use neptune_store::Store;
-use neptune_wire::frame::{Block, Log};
+use neptune_store::sheet::TextRow;
+use neptune_store::sheets::SheetRange;
+use neptune_wire::frame::Block;
 use neptune_wire::query::{Line, Lines, TextQuery};
 use neptune_wire::{Micros, Number};
 
+use self::needle::Needle;
 use super::frames;
+use super::stretches::{Stretch, stretches};
 use crate::Refused;
-use crate::heads::log::{End, Piece, Segments};
+use crate::heads::log::{End, LogPlace, Segments};
+use crate::heads::refs::{FoundPoint, FrameRef};
 use crate::heads::{Head, JobHeads};
 
 const LIMIT: u32 = 1_000;
@@ -22,6 +29,8 @@ const PAGE_BYTES: usize = 4 << 20;
 const SEARCH_BYTES: usize = 64 << 20;
 /// What a line costs whatever its length, so that empty ones are bounded too.
 const LINE_COST_BYTES: usize = 64;
+/// Sheets that a search reads at once, besides the one it begins in: about a megabyte of text.
+const SEARCH_SHEETS: usize = 8;
 /// Bytes of a log that are read at once.
 const LOG_BYTES: usize = 4 << 20;
 
@@ -42,11 +51,16 @@ pub(super) async fn page(
     }
     let total = heads.lock().channels[channel as usize].count();
     let first = query.tail.map_or(query.line.unwrap_or(0), |tail| total.saturating_sub(tail.into()));
-    let needle = query.search.as_ref().map(|text| text.to_lowercase());
+    let needle = query.search.as_deref().map(Needle::new);
+    let more = if needle.is_some() { SEARCH_SHEETS } else { 0 };
     let (mut at, mut lines) = (first, Vec::new());
     let (mut page_bytes, mut read_bytes) = (0, 0);
     'page: while at < total {
-        let batch = from(store, heads, channel, at).await?;
+        let batch = read(store, heads, channel, at, more).await?;
+        if needle.is_some() {
+            // A search goes through a megabyte at a time; others have their turn between.
+            tokio::task::yield_now().await;
+        }
         if batch.is_empty() {
             break;
         }
@@ -58,7 +72,7 @@ pub(super) async fn page(
             }
             at = line.line + 1;
             read_bytes += line.text.len() + LINE_COST_BYTES;
-            if needle.as_ref().is_none_or(|needle| line.text.to_lowercase().contains(needle)) {
+            if needle.as_ref().is_none_or(|needle| needle.is_in(&line.text)) {
                 page_bytes += line.text.len();
                 lines.push(line);
             }
@@ -67,30 +81,86 @@ pub(super) async fn page(
     Ok(Lines { lines, total, next: Some(at).filter(|at| *at < total) })
 }
 
-/// Some lines from `line` on, at least one if there is one: what a few frames hold.
+/// Some lines from `line` on, at least one if there is one: what a sheet or a few frames hold.
 pub(crate) async fn from(
     store: &Store,
     heads: &JobHeads,
     channel: u32,
     line: u64,
 ) -> Result<Vec<Line>, Refused> {
+    read(store, heads, channel, line, 0).await
+}
+
+/// As [`from`], of at most so many further sheets.
+async fn read(
+    store: &Store,
+    heads: &JobHeads,
+    channel: u32,
+    line: u64,
+    more: usize,
+) -> Result<Vec<Line>, Refused> {
     let is_log = matches!(heads.lock().channels[channel as usize].head, Head::Log(_));
     if is_log {
-        log_lines(store, heads, channel, line).await
+        log_lines(store, heads, channel, line, more).await
     } else {
-        text_lines(store, heads, channel, line).await
+        text_lines(store, heads, channel, line, more).await
     }
 }
 
-async fn text_lines(store: &Store, heads: &JobHeads, channel: u32, line: u64) -> Result<Vec<Line>, Refused> {
-    let refs = match &heads.lock().channels[channel as usize].head {
-        Head::Text(head) if line < head.count() => head.frames_from(line, frames::FRAMES).to_vec(),
-        _ => return Ok(vec![]),
+async fn text_lines(
+    store: &Store,
+    heads: &JobHeads,
+    channel: u32,
+    line: u64,
+    more: usize,
+) -> Result<Vec<Line>, Refused> {
+    let mut seqs = Vec::new();
+    for _ in 0..frames::LOOKS {
+        let found = match &heads.lock().channels[channel as usize].head {
+            Head::Text(head) => head.find(line, frames::FRAMES),
+            _ => FoundPoint::End,
+        };
+        match found {
+            FoundPoint::End => return Ok(vec![]),
+            FoundPoint::Sealed { until } => {
+                let range = SheetRange { job: &heads.uid, channel, at: line, until };
+                return sealed_lines(store, range, more).await;
+            }
+            FoundPoint::Open(refs) => {
+                seqs = refs.iter().map(|frame| frame.seq).collect();
+                if let Some(frames) = frames::read(store, heads, &seqs).await? {
+                    return open_lines(heads, channel, line, &refs, &frames);
+                }
+            }
+        }
+    }
+    Err(frames::gone(&seqs))
+}
+
+async fn sealed_lines(store: &Store, range: SheetRange<'_>, more: usize) -> Result<Vec<Line>, Refused> {
+    let sheets = store.read_sheets::<TextRow>(range, more).await?;
+    let rows = sheets.into_iter().flat_map(|sheet| (sheet.start.at..).zip(sheet.rows));
+    let line = |(line, row): (u64, TextRow)| Line {
+        line,
+        x: Number(row.x),
+        time: Micros(row.time),
+        // It is UTF-8, or the sheet would have been refused.
+        text: String::from_utf8_lossy(&row.text).into_owned(),
+        continues: row.continues,
     };
-    let seqs: Vec<u64> = refs.iter().map(|frame| frame.seq).collect();
+    Ok(rows.skip_while(|(number, _)| *number < range.at).map(line).collect())
+}
+
+fn open_lines(
+    heads: &JobHeads,
+    channel: u32,
+    line: u64,
+    refs: &[FrameRef],
+    frames: &[Bytes],
+) -> Result<Vec<Line>, Refused> {
     let mut lines = Vec::new();
-    for (frame_ref, bytes) in refs.iter().zip(frames::read(store, heads, &seqs).await?) {
-        let frame = frames::open(frame_ref.seq, &bytes)?;
+    for (frame_ref, bytes) in refs.iter().zip(frames) {
+        let frame = frames::open(frame_ref.seq, bytes)?;
         let mut number = frame_ref.first;
         for block in frames::blocks(heads, &frame, channel) {
             let Block::Text(block) = block else { continue };
@@ -111,25 +181,31 @@ async fn text_lines(store: &Store, heads: &JobHeads, channel: u32, line: u64) ->
     Ok(lines)
 }
 
-async fn log_lines(store: &Store, heads: &JobHeads, channel: u32, line: u64) -> Result<Vec<Line>, Refused> {
+async fn log_lines(
+    store: &Store,
+    heads: &JobHeads,
+    channel: u32,
+    line: u64,
+    more: usize,
+) -> Result<Vec<Line>, Refused> {
     let mut reader = LineReader { from: line, lines: Vec::new(), open: None };
-    let mut next = with_log(heads, channel, |log| log.find_line(line));
+    let mut place = LogPlace::Line(line);
     loop {
-        let pieces = with_log(heads, channel, |log| log.pieces(next, frames::FRAMES).to_vec());
-        if pieces.is_empty() {
+        let read = stretches(store, heads, channel, place, more).await?;
+        let Some(last) = read.last() else {
             // The last line is not finished: it is answered as far as it goes.
             reader.finish(false);
             return Ok(reader.lines);
-        }
-        next += pieces.len();
-        let seqs: Vec<u64> = pieces.iter().map(|piece| piece.seq).collect();
-        for (piece, bytes) in pieces.iter().zip(frames::read(store, heads, &seqs).await?) {
-            reader.read(piece, &log_block(piece, &bytes)?);
-        }
+        };
+        place = LogPlace::Byte(last.end());
+        read.iter().for_each(|stretch| reader.read(stretch));
         if !reader.lines.is_empty() {
             // What is left open will be read again, from its beginning.
-            let more = with_log(heads, channel, |log| !log.pieces(next, 1).is_empty());
-            if !more {
+            let is_end = match &heads.lock().channels[channel as usize].head {
+                Head::Log(log) => log.length() <= last.end(),
+                _ => true,
+            };
+            if is_end {
                 reader.finish(false);
             }
             return Ok(reader.lines);
@@ -137,23 +213,7 @@ async fn log_lines(store: &Store, heads: &JobHeads, channel: u32, line: u64) -> 
     }
 }
 
-fn with_log<T>(heads: &JobHeads, channel: u32, look: impl FnOnce(&crate::heads::log::LogHead) -> T) -> T {
-    match &heads.lock().channels[channel as usize].head {
-        Head::Log(log) => look(log),
-        _ => look(&crate::heads::log::LogHead::default()),
-    }
-}
-
-/// The block of a piece; its bytes still hold what the piece leaves out.
-fn log_block<'a>(piece: &Piece, bytes: &'a [u8]) -> Result<Log<'a>, Refused> {
-    let frame = frames::open(piece.seq, bytes)?;
-    match frame.blocks.get(usize::from(piece.block)) {
-        Some((_, Block::Log(log))) => Ok(*log),
-        _ => Err(Refused::Storage(format!("frame {} has no log block {}", piece.seq, piece.block).into())),
-    }
-}
-
-/// Puts lines together from pieces.
+/// Puts lines together from stretches.
 struct LineReader {
     from: u64,
     lines: Vec<Line>,
@@ -161,23 +221,23 @@ struct LineReader {
 }
 
 impl LineReader {
-    fn read(&mut self, piece: &Piece, log: &Log<'_>) {
-        if piece.lost > 0 {
+    fn read(&mut self, stretch: &Stretch) {
+        if stretch.lost > 0 {
             self.finish(false);
-            let text = format!("[neptune: {} bytes of this log were lost]", piece.lost);
-            self.begin(piece.lines, log);
+            let text = format!("[neptune: {} bytes of this log were lost]", stretch.lost);
+            self.begin(stretch.lines, stretch);
             self.extend(text.as_bytes());
             self.finish(false);
             return;
         }
-        if piece.open == 0 {
+        if stretch.open == 0 {
             // A line that an attempt left unfinished ends where the next attempt begins.
             self.finish(false);
         }
-        let mut number = piece.lines;
-        for segment in Segments::new(piece.open, &log.bytes[piece.skip as usize..]) {
+        let mut number = stretch.lines;
+        for segment in Segments::new(stretch.open, &stretch.bytes) {
             if segment.begins {
-                self.begin(number, log);
+                self.begin(number, stretch);
                 number += 1;
             }
             self.extend(segment.bytes);
@@ -189,9 +249,9 @@ impl LineReader {
         }
     }
 
-    fn begin(&mut self, number: u64, log: &Log<'_>) {
+    fn begin(&mut self, number: u64, stretch: &Stretch) {
         if number >= self.from {
-            let (x, time) = (Number(log.x), Micros(log.time));
+            let (x, time) = (Number(stretch.x), Micros(stretch.time));
             let line = Line { line: number, x, time, text: String::new(), continues: false };
             self.open = Some((line, Vec::new()));
         }
@@ -212,7 +272,7 @@ impl LineReader {
 }
 
 /// Bytes of a log from `offset` on.
-pub(super) async fn log_bytes(
+pub(crate) async fn log_bytes(
     store: &Store,
     heads: &JobHeads,
     channel: u32,
@@ -227,25 +287,16 @@ pub(super) async fn log_bytes(
         });
     }
     let mut out = BytesMut::new();
-    let mut next = with_log(heads, channel, |log| log.find_byte(offset));
+    let mut at = offset;
     while out.len() < limit {
-        let pieces = with_log(heads, channel, |log| log.pieces(next, frames::FRAMES).to_vec());
-        if pieces.is_empty() {
-            break;
-        }
-        next += pieces.len();
-        let seqs: Vec<u64> = pieces.iter().map(|piece| piece.seq).collect();
-        for (piece, bytes) in pieces.iter().zip(frames::read(store, heads, &seqs).await?) {
-            if piece.lost > 0 {
-                continue;
-            }
-            let log = log_block(piece, &bytes)?;
-            let stored = &log.bytes[piece.skip as usize..];
-            let before = offset.saturating_sub(piece.start).min(stored.len() as u64) as usize;
-            let room = limit - out.len();
-            let wanted = &stored[before..];
+        let read = stretches(store, heads, channel, LogPlace::Byte(at), 0).await?;
+        let Some(last) = read.last() else { break };
+        for stretch in &read {
+            let before = at.saturating_sub(stretch.start).min(stretch.bytes.len() as u64) as usize;
+            let (room, wanted) = (limit - out.len(), &stretch.bytes[before..]);
             out.extend_from_slice(&wanted[..wanted.len().min(room)]);
         }
+        at = last.end();
     }
     Ok(out.freeze())
 }

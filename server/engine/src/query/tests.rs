@@ -21,12 +21,28 @@ struct Sender {
     events: IngestEvents,
     seq: u64,
     settled: u64,
+    form: Form,
 }
+
+/// What becomes of all that is sent before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Open,
+    /// Part of it in several rounds, the last of it open.
+    Half,
+    Sealed,
+}
+
+const FORMS: [Form; 3] = [Form::Open, Form::Half, Form::Sealed];
 
 const ID: SessionId = SessionId::from_bytes([1; 16]);
 
 impl Sender {
     async fn new() -> Sender {
+        Sender::of(Form::Open).await
+    }
+
+    async fn of(form: Form) -> Sender {
         let (engine, grant, kv) = engine().await;
         let (job, _) = running_job(&engine, &grant, 1).await;
         let channels = vec![
@@ -36,7 +52,7 @@ impl Sender {
             stdout(3),
         ];
         let (sink, events, _) = writer(&engine, &grant, &job, ID, channels).await;
-        Sender { engine, grant, kv, job, sink, events, seq: 0, settled: 0 }
+        Sender { engine, grant, kv, job, sink, events, seq: 0, settled: 0, form }
     }
 
     fn frame(&self) -> FrameBuilder {
@@ -46,6 +62,10 @@ impl Sender {
     async fn send(&mut self, frame: FrameBuilder) {
         self.seq += 1;
         self.sink.submit_frame(frame.finish().into(), NOW).await;
+        if self.form == Form::Half && self.seq % 7 == 1 {
+            self.settle().await;
+            self.seal().await;
+        }
     }
 
     async fn settle(&mut self) {
@@ -53,6 +73,9 @@ impl Sender {
             let others = acked(&mut self.events, ID, self.seq).await;
             assert!(others.is_empty(), "{others:?}");
             self.settled = self.seq;
+        }
+        if self.form == Form::Sealed {
+            self.seal().await;
         }
     }
 
@@ -206,13 +229,14 @@ proptest! {
         broken in prop::collection::vec(any::<u8>(), 0..20),
         limit in 1..7_u32,
         restart: bool,
+        form in prop::sample::select(&FORMS[..]),
     ) {
         let mut pieces: Vec<Vec<u8>> = pieces.into_iter().map(String::into_bytes).collect();
         pieces.push(broken);
         pieces.retain(|piece| !piece.is_empty());
         let stream = pieces.concat();
         in_runtime(async {
-            let mut sender = Sender::new().await;
+            let mut sender = Sender::of(form).await;
             let mut offset = 0;
             for (at, piece) in pieces.iter().enumerate() {
                 let mut frame = sender.frame();
@@ -256,137 +280,223 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn texts_and_images_come_back_in_order_of_arrival() {
-    let mut sender = Sender::new().await;
-    let image = |at: u32| ImageRecord {
-        x: f64::from(at),
-        time: i64::from(at),
-        digest: Digest::from_bytes([at as u8; 32]),
-        width: at,
-        height: 2,
-        size_bytes: 3,
-        name: format!("epoch {at}"),
-        description: String::new(),
-    };
-    let long = "x".repeat(TEXT_BYTES);
-    for at in 0..200_u32 {
-        let mut frame = sender.frame();
-        assert!(frame.push_text(1, f64::from(at), i64::from(at), &format!("first of {at}\nin two"), false));
-        if at % 50 == 0 {
-            assert!(frame.push_text(1, 0.5, 0, &long, true));
+    for form in FORMS {
+        let mut sender = Sender::of(form).await;
+        let image = |at: u32| ImageRecord {
+            x: f64::from(at),
+            time: i64::from(at),
+            digest: Digest::from_bytes([at as u8; 32]),
+            width: at,
+            height: 2,
+            size_bytes: 3,
+            name: format!("epoch {at}"),
+            description: String::new(),
+        };
+        let long = "x".repeat(TEXT_BYTES);
+        for at in 0..200_u32 {
+            let mut frame = sender.frame();
+            assert!(frame.push_text(
+                1,
+                f64::from(at),
+                i64::from(at),
+                &format!("first of {at}\nin two"),
+                false
+            ));
+            if at % 50 == 0 {
+                assert!(frame.push_text(1, 0.5, 0, &long, true));
+            }
+            assert!(frame.push_text(1, f64::from(at), i64::from(at), "", false));
+            assert!(frame.push_image(2, &image(2 * at)) && frame.push_image(2, &image(2 * at + 1)));
+            sender.send(frame).await;
         }
-        assert!(frame.push_text(1, f64::from(at), i64::from(at), "", false));
-        assert!(frame.push_image(2, &image(2 * at)) && frame.push_image(2, &image(2 * at + 1)));
-        sender.send(frame).await;
-    }
-    sender.settle().await;
-    let sender = sender.restart().await;
-    let lines = sender.pages("note", 7, None).await;
-    assert_eq!(lines.len(), 404);
-    assert_eq!(
-        (lines[0].text.as_str(), lines[0].x, lines[0].time),
-        ("first of 0\nin two", Number(0.0), Micros(0))
-    );
-    assert_eq!((lines[1].text.len(), lines[1].continues, lines[2].continues), (TEXT_BYTES, true, false));
-    assert_eq!(lines[403].x, Number(199.0));
-    let found = sender.pages("note", 3, Some("OF 19")).await;
-    assert_eq!(found.len(), 11);
-
-    let mut query = ImagesQuery { limit: Some(9), ..ImagesQuery::default() };
-    let mut images = Vec::new();
-    loop {
-        let page =
-            sender.engine.read_images(&sender.grant, &sender.job, &name("picture"), &query).await.unwrap();
-        assert_eq!(page.total, 400);
-        images.extend(page.images);
-        query.index = page.next;
-        if query.index.is_none() {
-            break;
-        }
-    }
-    assert_eq!(images.len(), 400);
-    for (at, found) in (0..).zip(&images) {
-        let sent = image(at);
+        sender.settle().await;
+        let sender = sender.restart().await;
+        let lines = sender.pages("note", 7, None).await;
+        assert_eq!(lines.len(), 404);
         assert_eq!(
-            (found.index, found.x, found.digest, found.width),
-            (at.into(), Number(sent.x), sent.digest, at)
+            (lines[0].text.as_str(), lines[0].x, lines[0].time),
+            ("first of 0\nin two", Number(0.0), Micros(0))
         );
-        assert_eq!(found.name, sent.name);
+        assert_eq!((lines[1].text.len(), lines[1].continues, lines[2].continues), (TEXT_BYTES, true, false));
+        assert_eq!(lines[403].x, Number(199.0));
+        let found = sender.pages("note", 3, Some("OF 19")).await;
+        assert_eq!(found.len(), 11);
+
+        let mut query = ImagesQuery { limit: Some(9), ..ImagesQuery::default() };
+        let mut images = Vec::new();
+        loop {
+            let page = sender
+                .engine
+                .read_images(&sender.grant, &sender.job, &name("picture"), &query)
+                .await
+                .unwrap();
+            assert_eq!(page.total, 400);
+            images.extend(page.images);
+            query.index = page.next;
+            if query.index.is_none() {
+                break;
+            }
+        }
+        assert_eq!(images.len(), 400);
+        for (at, found) in (0..).zip(&images) {
+            let sent = image(at);
+            assert_eq!(
+                (found.index, found.x, found.digest, found.width),
+                (at.into(), Number(sent.x), sent.digest, at)
+            );
+            assert_eq!(found.name, sent.name);
+        }
+        let open = async |index| {
+            sender
+                .engine
+                .open_image(&sender.grant, &sender.job, &name("picture"), index)
+                .await
+                .map(drop)
+                .unwrap_err()
+        };
+        assert!(matches!(open(400).await, Refused::UnknownImage { index: 400, .. }));
+        assert!(matches!(open(3).await, Refused::UnknownBlob { .. }));
     }
-    let open = async |index| {
-        sender
-            .engine
-            .open_image(&sender.grant, &sender.job, &name("picture"), index)
-            .await
-            .map(drop)
-            .unwrap_err()
-    };
-    assert!(matches!(open(400).await, Refused::UnknownImage { index: 400, .. }));
-    assert!(matches!(open(3).await, Refused::UnknownBlob { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_page_of_text_is_bounded_in_bytes_and_goes_on() {
-    let mut sender = Sender::new().await;
-    let long = "y".repeat(TEXT_BYTES);
-    for _ in 0..300 {
-        let mut frame = sender.frame();
-        assert!(frame.push_text(1, 0.0, 0, &long, false));
-        sender.send(frame).await;
+    for form in FORMS {
+        let mut sender = Sender::of(form).await;
+        let long = "y".repeat(TEXT_BYTES);
+        for _ in 0..300 {
+            let mut frame = sender.frame();
+            assert!(frame.push_text(1, 0.0, 0, &long, false));
+            sender.send(frame).await;
+        }
+        sender.settle().await;
+        let first = sender.text("note", TextQuery::default()).await;
+        assert!(first.lines.len() < 150, "{}", first.lines.len());
+        assert_eq!(first.next, Some(first.lines.len() as u64));
+        assert_eq!(sender.pages("note", 1_000, None).await.len(), 300);
+        assert_eq!(sender.pages("note", 1_000, Some("z")).await.len(), 0);
     }
-    sender.settle().await;
-    let first = sender.text("note", TextQuery::default()).await;
-    assert!(first.lines.len() < 150, "{}", first.lines.len());
-    assert_eq!(first.next, Some(first.lines.len() as u64));
-    assert_eq!(sender.pages("note", 1_000, None).await.len(), 300);
-    assert_eq!(sender.pages("note", 1_000, Some("z")).await.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gap_in_a_log_is_written_where_it_is() {
-    let mut sender = Sender::new().await;
-    for (offset, bytes) in [(0, &b"one\ntw"[..]), (1_006, b"rest\nlast")] {
-        let mut frame = sender.frame();
-        frame.push_log(3, offset, 1.0, 2, bytes);
-        sender.send(frame).await;
+    for form in FORMS {
+        let mut sender = Sender::of(form).await;
+        for (offset, bytes) in [(0, &b"one\ntw"[..]), (1_006, b"rest\nlast")] {
+            let mut frame = sender.frame();
+            frame.push_log(3, offset, 1.0, 2, bytes);
+            sender.send(frame).await;
+        }
+        sender.settle().await;
+        let sender = sender.restart().await;
+        let lines = sender.pages("sys/stdout", 10, None).await;
+        let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(texts, ["one", "tw", "[neptune: 1000 bytes of this log were lost]", "rest", "last"]);
+        assert_eq!(sender.raw(2, 100).await, "e\ntwrest\nlast");
+        assert_eq!(sender.engine.read_job(&sender.grant, &sender.job).await.unwrap().dropped_points, 1_000);
     }
-    sender.settle().await;
-    let sender = sender.restart().await;
-    let lines = sender.pages("sys/stdout", 10, None).await;
-    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
-    assert_eq!(texts, ["one", "tw", "[neptune: 1000 bytes of this log were lost]", "rest", "last"]);
-    assert_eq!(sender.raw(2, 100).await, "e\ntwrest\nlast");
-    assert_eq!(sender.engine.read_job(&sender.grant, &sender.job).await.unwrap().dropped_points, 1_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_line_of_many_small_pieces_is_one_line() {
-    let mut sender = Sender::new().await;
-    for at in 0..100 {
-        let mut frame = sender.frame();
-        frame.push_log(3, at, 0.0, 0, if at == 99 { b"\n" } else { b"." });
-        sender.send(frame).await;
+    for form in FORMS {
+        let mut sender = Sender::of(form).await;
+        for at in 0..100 {
+            let mut frame = sender.frame();
+            frame.push_log(3, at, 0.0, 0, if at == 99 { b"\n" } else { b"." });
+            sender.send(frame).await;
+        }
+        sender.settle().await;
+        let lines = sender.pages("sys/stdout", 10, None).await;
+        assert_eq!((lines.len(), lines[0].text.len()), (1, 99));
     }
-    sender.settle().await;
-    let lines = sender.pages("sys/stdout", 10, None).await;
-    assert_eq!((lines.len(), lines[0].text.len()), (1, 99));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_search_over_empty_lines_ends() {
+    for form in FORMS {
+        let mut sender = Sender::of(form).await;
+        let (mut at, count) = (0, (64 << 20) / 64 + 10);
+        let feeds = vec![b'\n'; count];
+        while at < count {
+            let mut frame = sender.frame();
+            at += frame.push_log(3, at as u64, 0.0, 0, &feeds[at..]);
+            sender.send(frame).await;
+        }
+        sender.settle().await;
+        let search = |line| TextQuery { line: Some(line), search: Some("x".into()), ..TextQuery::default() };
+        let page = sender.text("sys/stdout", search(0)).await;
+        assert_eq!((page.lines.len(), page.next), (0, Some(1 << 20)));
+        let page = sender.text("sys/stdout", search(1 << 20)).await;
+        assert_eq!((page.lines.len(), page.next), (0, None));
+    }
+}
+
+/// A reader may be sent to frames that are sealed and cleared before it gets there.
+#[tokio::test(start_paused = true)]
+async fn a_read_that_meets_a_round_finds_what_was_sealed() {
     let mut sender = Sender::new().await;
-    let (mut at, count) = (0, (64 << 20) / 64 + 10);
-    let feeds = vec![b'\n'; count];
-    while at < count {
+    for at in 0..10_u32 {
         let mut frame = sender.frame();
-        at += frame.push_log(3, at as u64, 0.0, 0, &feeds[at..]);
+        assert!(frame.push_text(1, f64::from(at), 0, &format!("note {at}"), false));
+        let image = ImageRecord {
+            x: f64::from(at),
+            time: 0,
+            digest: Digest::from_bytes([1; 32]),
+            width: at,
+            height: 1,
+            size_bytes: 1,
+            name: String::new(),
+            description: String::new(),
+        };
+        assert!(frame.push_image(2, &image));
+        let line = format!("line {at}\n");
+        assert_eq!(frame.push_log(3, u64::from(7 * at), 0.0, 0, line.as_bytes()), 7);
         sender.send(frame).await;
     }
     sender.settle().await;
-    let search = |line| TextQuery { line: Some(line), search: Some("x".into()), ..TextQuery::default() };
-    let page = sender.text("sys/stdout", search(0)).await;
-    assert_eq!((page.lines.len(), page.next), (0, Some(1 << 20)));
-    let page = sender.text("sys/stdout", search(1 << 20)).await;
-    assert_eq!((page.lines.len(), page.next), (0, None));
+    let heads = sender.engine.find_heads(&sender.grant, &sender.job).await.unwrap();
+    let store = sender.engine.store().clone();
+    let store = &store;
+    for round in 0..4_u64 {
+        // Something open again for each round, as the head lets go of all of it.
+        let count = 10 + round;
+        let (begun, go) = sender.kv.hold_frames();
+        let read = async {
+            match round {
+                0 => lines::from(store, &heads, 1, 0).await.unwrap().len() as u64,
+                1 => lines::from(store, &heads, 3, 10).await.unwrap().len() as u64 + 10,
+                2 => images::from(store, &heads, 2, 9, 100).await.unwrap().len() as u64 + 9,
+                _ => lines::log_bytes(store, &heads, 3, 70, 1_000).await.unwrap().len() as u64 / 7 + 10,
+            }
+        };
+        let seal = async {
+            begun.await.unwrap();
+            sender.seal().await;
+            go.send(()).unwrap();
+        };
+        let (found, ()) = futures::join!(read, seal);
+        assert_eq!(found, count, "round {round}");
+        let cleared = store.find_seal(&heads.uid).await.unwrap().unwrap().cleared;
+        assert_eq!(store.find_frames(&heads.uid, &[cleared]).await.unwrap(), [None]);
+
+        let mut frame = sender.frame();
+        assert!(frame.push_text(1, 0.0, 0, "another", false));
+        let image = ImageRecord {
+            x: 0.0,
+            time: 0,
+            digest: Digest::from_bytes([1; 32]),
+            width: 1,
+            height: 1,
+            size_bytes: 1,
+            name: String::new(),
+            description: String::new(),
+        };
+        assert!(frame.push_image(2, &image));
+        assert_eq!(frame.push_log(3, 7 * count, 0.0, 0, b"line x\n"), 7);
+        sender.send(frame).await;
+        sender.settle().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

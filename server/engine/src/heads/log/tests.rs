@@ -108,10 +108,9 @@ proptest! {
         prop_assert_eq!(head.length() as usize, stream.len());
         // A line is found in the piece where it begins.
         for line in 0..head.line_count() {
-            let at = head.find_line(line);
-            let here = head.pieces(at, 1)[0];
-            let next = head.pieces(at + 1, 1).first().map_or(head.line_count(), |next| next.lines);
-            prop_assert!(here.lines <= line && line < next);
+            let FoundPlace::Open(found) = head.find(LogPlace::Line(line), 2) else { panic!("line {line}") };
+            let next = found.get(1).map_or(head.line_count(), |next| next.lines);
+            prop_assert!(found[0].lines <= line && line < next);
         }
     }
 
@@ -143,11 +142,18 @@ fn a_gap_is_counted_once_and_marked() {
     let first = AttemptNumber(1);
     head.append(1, 0, first, &block(0, b"half a li"));
     // The sender says that it lost 5 bytes; the gap shows 7.
-    head.announce_lost(first, 5);
+    head.announce_lost(1, first, 5);
     let cut = head.append(2, 0, first, &block(16, b"next\n"));
     assert_eq!((cut.gap, cut.lost), (7, 2));
     assert_eq!((head.line_count(), head.length()), (3, 14));
-    assert_eq!(head.pieces(1, 1)[0].lost, 7);
+    assert_eq!(head.pieces[1].lost, 7);
+    // Whoever reads on from the byte before the gap meets its mark.
+    let FoundPlace::Open(found) = head.find(LogPlace::Byte(9), 1) else { panic!() };
+    assert_eq!(found[0].lost, 7);
+    assert_eq!(head.find(LogPlace::Byte(14), 1), FoundPlace::End);
+    // The state behind the first frame knows what was announced in it.
+    let state = head.state_behind(1).unwrap();
+    assert_eq!((state.length, state.lines, state.open, state.cursor.announced), (9, 1, 9, 5));
 }
 
 #[test]
@@ -157,5 +163,5 @@ fn a_new_attempt_writes_from_zero_again() {
     let cut = head.append(2, 0, AttemptNumber(2), &block(0, b"two\n"));
     assert_eq!(cut, Cut { skip: 0, gap: 0, lost: 0, new_attempt: true });
     assert_eq!((head.line_count(), head.length()), (3, 18));
-    assert_eq!(head.pieces(1, 1)[0].open, 0);
+    assert_eq!(head.pieces[1].open, 0);
 }
