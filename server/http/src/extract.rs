@@ -190,6 +190,15 @@ pub(crate) struct ImagePath {
     pub(crate) index: u64,
 }
 
+/// `/jobs/{id}/channels/{name}/images/{index}?size=256`
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImageQuery {
+    /// Made so small that neither side has more pixels, 16 to 1024, and with 8 bits a channel; as it is when absent.
+    pub(crate) size: Option<u32>,
+}
+
 /// `/jobs/{id}/snapshot/file/{path}`
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]

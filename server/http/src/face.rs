@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::routes::images::thumbnails::Thumbnails;
 use crate::settings::Settings;
 
 /// The face of one engine, to be served; cheap to clone.
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) requests: Semaphore,
     pub(crate) uploads: Semaphore,
     pub(crate) images: Arc<Semaphore>,
+    pub(crate) thumbnails: Thumbnails,
     pub(crate) archives: Arc<Semaphore>,
     pub(crate) diffs: Semaphore,
 }
@@ -47,6 +49,7 @@ impl Face {
             requests: Semaphore::new(limits::REQUESTS_AT_ONCE),
             uploads: Semaphore::new(limits::UPLOADS_AT_ONCE),
             images: Arc::new(Semaphore::new(limits::IMAGES_AT_ONCE)),
+            thumbnails: Thumbnails::new(),
             archives: Arc::new(Semaphore::new(limits::ARCHIVES_AT_ONCE)),
             diffs: Semaphore::new(limits::DIFFS_AT_ONCE),
         }))

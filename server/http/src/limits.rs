@@ -47,6 +47,10 @@ pub(crate) const IMAGE_SIDE: u32 = 16_384;
 pub(crate) const IMAGE_MEMORY_BYTES: u64 = 256 << 20;
 /// Images decoded at once, which bounds their memory together.
 pub(crate) const IMAGES_AT_ONCE: usize = 2;
+/// Thumbnails are at least and at most so many pixels wide or high, whichever is more.
+pub(crate) const THUMBNAIL_SIDES: std::ops::RangeInclusive<u32> = 16..=1_024;
+/// Thumbnails kept in memory: some thousands of them, as pages draw them.
+pub(crate) const THUMBNAIL_BYTES: u64 = 32 << 20;
 /// Archives packed at once; each holds a thread.
 pub(crate) const ARCHIVES_AT_ONCE: usize = 4;
 /// Trees compared at once, each for up to 10 s of a core.

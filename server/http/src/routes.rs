@@ -12,7 +12,7 @@ mod server;
 mod snapshots;
 
 mod blobs;
-mod images;
+pub(crate) mod images;
 mod text;
 
 use std::sync::Arc;

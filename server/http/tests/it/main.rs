@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends where it is")]
 
 mod door;
+mod images;
 mod live;
 mod protocol;
 mod rest;

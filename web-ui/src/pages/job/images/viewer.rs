@@ -21,6 +21,8 @@ use crate::state::format;
 const PAGE: u64 = 100;
 /// A picture up to this many pixels wide is drawn larger than it is.
 const SMALL_PX: u32 = 160;
+/// Pictures of the strip are fetched so many pixels wide or high: twice of what is drawn, for dense screens.
+const THUMB_PX: u32 = 160;
 /// Neighbours in the strip, on either side.
 const STRIP: u64 = 6;
 
@@ -224,7 +226,7 @@ impl Viewer {
                 aria-pressed={(index == self.shown()).to_string()}
                 {onclick}
             >
-                <img src={self.address(ctx, index)} alt="" loading="lazy" />
+                <img src={format!("{}?size={THUMB_PX}", self.address(ctx, index))} alt="" loading="lazy" />
                 <span>{ label }</span>
             </button>
         }
