@@ -81,8 +81,7 @@ impl NumberTest {
 fn compare_numbers(compare: Compare, a: f64, b: f64) -> bool {
     match compare {
         Compare::Equal => a == b,
-        // Either less or greater: NaN is neither.
-        Compare::Differs => a < b || a > b,
+        Compare::Differs => a != b && !a.is_nan(),
         Compare::Less => a < b,
         Compare::LessOrEqual => a <= b,
         Compare::Greater => a > b,
@@ -175,7 +174,7 @@ impl<'t> Plan<'t> {
         }
         match &test.operand {
             Operand::Metric { .. } => {
-                let test = number_test(test, |value| read_number(value))?;
+                let test = number_test(test, read_number)?;
                 Ok(numbers(column, test))
             }
             Operand::Param(_) | Operand::Property(_) => {
@@ -184,7 +183,7 @@ impl<'t> Plan<'t> {
                 Ok(Plan::texts(column, test))
             }
             Operand::Field(Field::Attempt | Field::ExitCode | Field::Dropped) => {
-                Ok(numbers(column, number_test(test, |value| read_number(value))?))
+                Ok(numbers(column, number_test(test, read_number)?))
             }
             Operand::Field(field) if field.is_time() => {
                 Ok(numbers(column, number_test(test, |value| read_time(value, now, 1.0))?))

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use neptune_store::table::{SavedParts, cut};
+use neptune_store::table::{SavedParts, SavedTable, cut};
 use neptune_store::{Store, StoreError, WriteError, Writes};
 use neptune_wire::JobUid;
 
@@ -166,15 +166,19 @@ impl Core {
         seals: &HashMap<JobUid, u64>,
     ) -> Result<HashSet<JobUid>, StoreError> {
         let found = self.store.read_saved_table().await?;
+        let (saved, taken) = self.take_saved(found, seals);
+        *self.registry.table.saved.lock().await = saved;
+        Ok(taken)
+    }
+
+    fn take_saved(&self, found: SavedTable, seals: &HashMap<JobUid, u64>) -> (Saved, HashSet<JobUid>) {
         let mut taken = HashSet::new();
         let mut rows = self.registry.table.write();
         let mut saved = Saved::default();
         for parts in found.parts {
             // Generations of a chunk come in order, and the last whole one is the one to keep.
-            let whole = found
-                .chunks
-                .iter()
-                .any(|chunk| (chunk.chunk, chunk.generation) == (parts.chunk, parts.generation));
+            let at = found.chunks.binary_search_by_key(&parts.chunk, |chunk| chunk.chunk);
+            let whole = at.is_ok_and(|at| found.chunks[at].generation == parts.generation);
             let old = if whole { saved.chunks.insert(parts.chunk, parts) } else { Some(parts) };
             saved.waste.extend(old);
         }
@@ -190,9 +194,7 @@ impl Core {
                 ),
             }
         }
-        drop(rows);
-        *self.registry.table.saved.lock().await = saved;
-        Ok(taken)
+        (saved, taken)
     }
 
     /// Saves chunks that changed from time to time, until the engine stops.

@@ -44,7 +44,7 @@ pub(crate) fn row(number: u64, name: &str, lr: Option<f64>, loss: Option<f64>) -
     let mut job = blank(number);
     job.name = name.into();
     job.params = lr.into_iter().map(|lr| param("lr", ParamValue::Double(Number(lr)))).collect();
-    job.state = if number % 2 == 0 { JobState::Running } else { JobState::Succeeded };
+    job.state = if number.is_multiple_of(2) { JobState::Running } else { JobState::Succeeded };
     job.started_micros = Some(Micros(number as i64 * 1_000));
     if number % 2 == 1 {
         job.properties.insert("branch".into(), "main".into());
