@@ -19,7 +19,6 @@ async fn read_metrics(store: &Store, uid: JobUid) -> Result<Vec<(Box<str>, Metri
             ChannelState::Numeric(state) => {
                 Some((channel.name.as_str().into(), MetricCells::from(&state.running.summary())))
             }
-            #[allow(unreachable_patterns, reason = "other kinds of channels are no metrics")]
             _ => None,
         });
     Ok(metrics.collect())
