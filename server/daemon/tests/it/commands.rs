@@ -153,7 +153,9 @@ fn a_check_reads_everything_and_tells_what_has_changed() {
     let (code, told, errors) = run(folder.path(), &["check"]);
     assert_eq!(code, 0, "{told}{errors}");
     assert!(
-        told.contains(" 1 frames with 2 points, 2 blobs of ") && told.ends_with(": all as written\n"),
+        told.contains(" 1 frames with 2 points, ")
+            && told.contains(", 2 blobs of ")
+            && told.ends_with(": all as written\n"),
         "{told}"
     );
 
