@@ -115,6 +115,9 @@ fn family_options(family: Family, cache: &Cache) -> RocksOptions {
             options.set_write_buffer_size(32 << 20);
             options.set_max_write_buffer_number(3);
             options.add_compact_on_deletion_collector_factory(10_000, 5_000, 0.5);
+            // What was written to a file has mostly been cleared when the next one comes: compacting them costs
+            // reading, and gives back all of it.
+            options.set_level_zero_file_num_compaction_trigger(2);
         }
         // Large values are written once to blob files, cleaned up when a quarter of the oldest is garbage.
         Family::Bulk => {

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// Channels of row 3, in jobs of 1,000 at most.
     #[arg(long, default_value = "1e5", value_parser = count)]
     channels: u64,
-    /// Points of the longest channel in rows 7 and 11, and of each channel of row 9 up to 10 million.
+    /// Points of the longest channel in rows 7 and 11, and of all channels of row 9 together, up to 100 million.
     #[arg(long, default_value = "1e7", value_parser = count)]
     points: u64,
     /// Jobs in rows 10 and 11.
