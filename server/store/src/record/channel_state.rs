@@ -142,24 +142,20 @@ impl Default for Running {
 }
 
 impl Running {
-    /// Takes in points in order of arrival; three columns of equal length.
-    pub fn extend(&mut self, x: &[f64], y: &[f64], time: &[i64]) {
-        for &y in y {
-            self.add_value(y);
+    /// Takes in the point that arrived next.
+    pub fn add(&mut self, x: f64, y: f64, time: i64) {
+        self.add_value(y);
+        self.steps.add(x, time);
+        if x.is_finite() {
+            self.x_ordered &= x >= self.x_high;
+            self.x_low = self.x_low.min(x);
+            self.x_high = self.x_high.max(x);
+        } else {
+            self.x_ordered = false;
         }
-        for (&x, &time) in x.iter().zip(time) {
-            self.steps.add(x, time);
-            if x.is_finite() {
-                self.x_ordered &= x >= self.x_high;
-                self.x_low = self.x_low.min(x);
-                self.x_high = self.x_high.max(x);
-            } else {
-                self.x_ordered = false;
-            }
-            self.time_ordered &= time >= self.time_high;
-            self.time_low = self.time_low.min(time);
-            self.time_high = self.time_high.max(time);
-        }
+        self.time_ordered &= time >= self.time_high;
+        self.time_low = self.time_low.min(time);
+        self.time_high = self.time_high.max(time);
     }
 
     fn add_value(&mut self, y: f64) {
