@@ -40,6 +40,10 @@ pub(crate) enum Verb {
     Logs(crate::logs::LogsArgs),
     /// End jobs that run
     Abort(crate::abort::AbortArgs),
+    /// Delete jobs; for a time they can be restored
+    Delete(crate::delete::DeleteArgs),
+    /// Bring deleted jobs back
+    Restore(crate::restore::RestoreArgs),
     /// Upload what waits on this machine
     Sync(crate::sync::SyncArgs),
     /// Start a server (neptune-server)

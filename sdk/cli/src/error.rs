@@ -73,6 +73,7 @@ impl CliError {
             _ => match error.code()? {
                 Code::Unauthorized => Some("sign in with `neptune login`, or set NEPTUNE_TOKEN"),
                 Code::UnknownJob => Some("`neptune ls` lists the jobs there are"),
+                Code::JobDeleted => Some("`neptune ls --deleted` lists those that can be restored"),
                 Code::UnknownProject => Some("`neptune project ls` lists the projects there are"),
                 _ => None,
             },

@@ -27,6 +27,9 @@ pub(crate) struct LsArgs {
     /// Only jobs in this state (repeatable: any of them)
     #[arg(long = "state", value_name = "STATE", value_parser = parse_state)]
     states: Vec<String>,
+    /// Only deleted jobs, which are left out otherwise
+    #[arg(long)]
+    deleted: bool,
     /// Only jobs that meet a condition, such as 'metric.loss < 0.1 and param.lr >= 0.01' (docs/filter.md)
     #[arg(long, value_name = "CONDITION")]
     filter: Option<String>,
@@ -62,6 +65,7 @@ pub(crate) fn run(args: &LsArgs, global: &Global, out: &mut Output) -> Result<()
         search: (!args.words.is_empty()).then(|| args.words.join(" ")),
         tags: joined(&args.tags),
         states: joined(&args.states),
+        deleted: args.deleted.then_some(true),
         filter: args.filter.clone(),
         sort: args.sort.clone(),
         columns: args.columns.clone(),

@@ -9,17 +9,21 @@
 mod args;
 mod error;
 mod output;
+mod size;
 mod target;
 mod time;
 
 mod abort;
 mod checkout;
 mod completion;
+mod delete;
 mod diff;
 mod login;
 mod logs;
 mod ls;
 mod project;
+mod restore;
+mod retention;
 mod run;
 mod server;
 mod set;
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         Verb::Show(show) => show::run(&show, &global, &mut out),
         Verb::Logs(logs) => logs::run(&logs, &global, &mut out),
         Verb::Abort(abort) => abort::run(&abort, &global, &mut out),
+        Verb::Delete(delete) => delete::run(&delete, &global, &mut out),
+        Verb::Restore(restore) => restore::run(&restore, &global, &mut out),
         Verb::Sync(sync) => sync::run(&sync, &global, &mut out),
         Verb::Server(server) => server::run(&server),
         Verb::Tag(tag) => tag::run(&tag, &global, &mut out),

@@ -7,7 +7,8 @@ use neptune_wire::{CreateProject, ProjectKey};
 use crate::args::Global;
 use crate::error::{CliError, say};
 use crate::output::{Cell, Output, Table};
-use crate::{target, time};
+use crate::retention::RetentionArgs;
+use crate::{retention, target, time};
 
 #[derive(Debug, Args)]
 pub(crate) struct ProjectArgs {
@@ -28,6 +29,8 @@ enum ProjectVerb {
         #[arg(long)]
         key: Option<ProjectKey>,
     },
+    /// Show or set which jobs of a project are deleted by themselves
+    Retention(RetentionArgs),
 }
 
 pub(crate) fn run(args: &ProjectArgs, global: &Global, out: &mut Output) -> Result<(), CliError> {
@@ -39,6 +42,7 @@ pub(crate) fn run(args: &ProjectArgs, global: &Global, out: &mut Output) -> Resu
             let project = server.wait(server.rest().create_project(&create))?;
             if out.json { out.json(&project) } else { out.line(project.key.as_str()) }
         }
+        ProjectVerb::Retention(args) => retention::run(args, &server, out),
         ProjectVerb::Ls => {
             let projects = server.wait(server.rest().list_projects())?;
             if out.json {

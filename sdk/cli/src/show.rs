@@ -61,6 +61,10 @@ fn facts(job: &Job, url: &str) -> Table {
     if let Some(reason) = &job.reason {
         fact("reason", Cell::new(reason));
     }
+    if let Some(deleted) = &job.deleted {
+        let until = time::moment(deleted.until_micros);
+        fact("deleted", Cell::new(format!("{} (can be restored until {until})", deleted.reason)));
+    }
     if let Some(since) = job.silent_since_micros {
         fact("not responding", Cell::new(format!("since {} ({})", time::moment(since), time::ago(since))));
     }

@@ -25,6 +25,7 @@ mod blobs;
 mod blocking;
 mod channels;
 mod jobs;
+mod life;
 mod projects;
 mod snapshots;
 

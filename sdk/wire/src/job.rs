@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptNumber, ClaimId, Digest, JobId, JobUid};
+use crate::life::Deleted;
 use crate::name::{ChannelName, ParamName, ProjectKey, Tag};
 use crate::number::{Micros, Number};
 
@@ -257,6 +258,9 @@ pub struct Job {
     /// Points and bytes of log that a client or the server had to drop, ever; 0 unless something went wrong.
     #[serde(default)]
     pub dropped_points: u64,
+    /// It is deleted: only whoever asks for deleted jobs sees it, and nothing may be written to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deleted>,
 }
 
 /// `PATCH /jobs/{id}`: what is absent stays as it is.
@@ -409,6 +413,9 @@ pub struct JobsQuery {
     /// Comma-separated states, any of which will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub states: Option<String>,
+    /// `true`: only the deleted ones, which are left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<bool>,
     /// A condition, such as `metric.loss < 0.1 and param.lr >= 0.01`; the language is in docs/filter.md.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,

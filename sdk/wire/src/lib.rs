@@ -17,6 +17,7 @@ pub mod number;
 pub mod channel;
 pub mod chart;
 pub mod job;
+pub mod life;
 pub mod problem;
 pub mod project;
 pub mod query;
@@ -35,7 +36,8 @@ pub use channel::{Channel, ChannelKind, ChannelOrigin, ChannelSummary, CreateCha
 pub use chart::{Chart, CreateChart, Line, Series};
 pub use id::{AttemptNumber, Digest, JobId, JobRef, JobUid, SessionId};
 pub use job::{CreateJob, Job, JobState, Param, ParamValue};
+pub use life::{DeleteReceipt, Deleted};
 pub use name::{ChannelName, ParamName, ProjectKey, Tag};
 pub use number::{Micros, Number};
 pub use problem::{Code, Problem};
-pub use project::{CreateProject, Project};
+pub use project::{CreateProject, Project, Retention, RetentionRule};

@@ -46,7 +46,8 @@ pub enum Topic {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         project: Option<ProjectKey>,
     },
-    /// Rows of the job table: those that come to pass a filter, change in the asked columns, or pass it no more.
+    /// Rows of the job table: those that come to pass a filter, change in the asked columns, or pass it no more. A job
+    /// that is deleted passes none, until it is restored.
     ///
     /// Times of a filter such as `-7d` pass by the server's clock; a row that time alone moves is told when it next changes.
     Rows {

@@ -106,6 +106,8 @@ codes! {
     UnknownProject = "unknown-project", "unknown project";
     /// No such job.
     UnknownJob = "unknown-job", "unknown job";
+    /// The job is deleted: it can be restored as the detail says, or it is gone for good.
+    JobDeleted = "job-deleted", "deleted job";
     /// No such attempt of the job.
     UnknownAttempt = "unknown-attempt", "unknown attempt";
     /// No such channel in the job, or a frame names a channel number its session never opened.

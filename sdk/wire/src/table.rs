@@ -142,6 +142,9 @@ pub struct ColumnsQuery {
     /// Only columns whose written form (`metric.lo`) or name (`lo`) begins so, ignoring case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// `true`: columns that deleted jobs have, which are left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<bool>,
     /// 1 to 1,000; 100 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

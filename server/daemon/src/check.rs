@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
+use neptune_store::Checked;
 
 use crate::config::Config;
 use crate::{say, store};
@@ -23,12 +24,30 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<ExitCode> {
         };
         let checked = store.check(&blobs, &mut tell).await?;
         let verdict = if damaged == 0 { "all as written".to_owned() } else { format!("{damaged} damaged") };
-        let neptune_store::Checked { records, frames, points, chunks, pages, sheets, .. } = checked;
-        let neptune_store::Checked { blobs, blob_bytes, .. } = checked;
-        let _ = say(&format!(
-            "{records} records, {frames} frames with {points} points, {chunks} chunks, {pages} pages, {sheets} sheets, \
-             {blobs} blobs of {blob_bytes} bytes: {verdict}\n"
-        ));
+        let _ = say(&summary(&checked, &verdict));
         Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
+}
+
+/// A line of what was read, and one for each thing that is on its way out.
+fn summary(checked: &Checked, verdict: &str) -> String {
+    let Checked { records, frames, points, chunks, pages, sheets, .. } = checked;
+    let Checked { blobs, blob_bytes, unneeded, leftovers, leftover_bytes, removing, .. } = checked;
+    let mut text = format!(
+        "{records} records, {frames} frames with {points} points, {chunks} chunks, {pages} pages, {sheets} sheets, \
+         {blobs} blobs of {blob_bytes} bytes: {verdict}\n"
+    );
+    if *unneeded > 0 {
+        text += &format!(
+            "{unneeded} blobs and snapshots are named by no job; the server lets go of them in time\n"
+        );
+    }
+    if *leftovers > 0 {
+        text +=
+            &format!("{leftovers} files of {leftover_bytes} bytes are left over; the server removes them\n");
+    }
+    if *removing > 0 {
+        text += &format!("{removing} deleted jobs are being removed; the server goes on at its next start\n");
+    }
+    text
 }

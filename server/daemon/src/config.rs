@@ -10,12 +10,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches};
+use neptune_engine::Times;
 use neptune_http::{Network, PublicHost, TlsFiles};
 
 use crate::setting::{ENVIRONMENT, Origin, Setting, Wrong};
 
 /// Port of `neptune_wire::server::DEFAULT_URL`.
 const PORT: u16 = 8420;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -41,6 +43,10 @@ pub(crate) struct Config {
     pub(crate) seal_after: Duration,
     /// Time that open requests get to end when the server stops.
     pub(crate) drain: Duration,
+    /// Time in which a deleted job can be restored.
+    pub(crate) restore: Duration,
+    /// Time for which a blob is kept that no job names.
+    pub(crate) grace: Duration,
     texts: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -66,13 +72,15 @@ impl Default for Config {
             cache_bytes: 64 << 20,
             seal_after: Duration::from_secs(60),
             drain: Duration::from_secs(10),
+            restore: 30 * DAY,
+            grace: 7 * DAY,
             texts: BTreeMap::new(),
         }
     }
 }
 
 /// All settings, in the order in which they are shown.
-static SETTINGS: [Setting; 12] = [
+static SETTINGS: [Setting; 14] = [
     Setting {
         key: "data",
         flag: "data",
@@ -229,6 +237,30 @@ static SETTINGS: [Setting; 12] = [
         },
         show: |config| Some(toml::Value::Integer(config.drain.as_millis() as i64)),
     },
+    Setting {
+        key: "restore_days",
+        flag: "restore-days",
+        value: "DAYS",
+        many: false,
+        help: "Time in which a deleted job can be restored [default: 30]",
+        set: |config, texts| {
+            config.restore = number(&texts[0], 0, 36_500)? as u32 * DAY;
+            Ok(())
+        },
+        show: |config| Some(toml::Value::Integer((config.restore.as_secs() / DAY.as_secs()) as i64)),
+    },
+    Setting {
+        key: "grace_days",
+        flag: "grace-days",
+        value: "DAYS",
+        many: false,
+        help: "Time for which a file is kept that no job names, as somebody may be about to [default: 7]",
+        set: |config, texts| {
+            config.grace = number(&texts[0], 0, 36_500)? as u32 * DAY;
+            Ok(())
+        },
+        show: |config| Some(toml::Value::Integer((config.grace.as_secs() / DAY.as_secs()) as i64)),
+    },
 ];
 
 /// Where each value came from, by key.
@@ -354,6 +386,16 @@ pub(crate) fn print(config: &Config, origins: &Origins) -> String {
 }
 
 impl Config {
+    /// What the engine does after which time.
+    pub(crate) fn times(&self) -> Times {
+        let micros = |time: Duration| time.as_micros() as i64;
+        Times {
+            seal_after_micros: micros(self.seal_after),
+            restore_micros: micros(self.restore),
+            grace_micros: micros(self.grace),
+        }
+    }
+
     /// Certificate and key, if any.
     pub(crate) fn tls(&self) -> Option<TlsFiles> {
         let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);

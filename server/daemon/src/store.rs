@@ -25,9 +25,7 @@ use crate::config::Config;
 /// As [`open_store`].
 pub(crate) async fn open(config: &Config) -> anyhow::Result<Engine> {
     let (store, blobs) = open_store(config).await?;
-    let engine = Engine::open(store, blobs).await?;
-    engine.seal_after(config.seal_after);
-    Ok(engine)
+    Ok(Engine::open_with(store, blobs, config.times()).await?)
 }
 
 /// Opens what is kept, without the rules over it.

@@ -55,9 +55,10 @@ impl Grant {
         }
     }
 
-    /// Refuses an attempt that is of another job, or that was superseded.
+    /// Refuses an attempt that is of another job, or that was superseded, and whoever would write to a deleted job.
     pub(crate) fn check_write(&self, cell: &JobCell) -> Result<(), Refused> {
         self.check_job(cell)?;
+        cell.check_kept()?;
         match &self.0 {
             Reach::Everything => Ok(()),
             Reach::Attempt { attempt, .. } => cell.check_attempt(*attempt),

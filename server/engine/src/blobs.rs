@@ -28,7 +28,7 @@ impl Engine {
         digest: &Digest,
     ) -> Result<bool, Refused> {
         self.may_use_project(grant, project)?;
-        Ok(self.store().has_project_blob(project, digest).await?)
+        Ok(self.store().find_project_blobs(project, &[*digest]).await?.iter().any(Option::is_some))
     }
 
     /// Stores a blob, durably, after checking its digest; one that the project has is not written again.
@@ -45,13 +45,18 @@ impl Engine {
         project: &ProjectKey,
         digest: &Digest,
         bytes: BoxStream<'static, io::Result<Bytes>>,
-        _now: Micros,
+        now: Micros,
     ) -> Result<(), Refused> {
         self.may_use_project(grant, project)?;
-        if self.store().has_project_blob(project, digest).await? {
+        if self.core.use_blobs(project, &[*digest], now).await? == [true] {
             return Ok(());
         }
         self.blobs().put(digest, bytes, Self::BLOB_BYTES).await?;
+        let _kept = self.core.life.keep_bytes(digest).await;
+        // The collector may have come between: nobody held the bytes yet.
+        if self.blobs().find_size(digest).await?.is_none() {
+            return Err(Refused::Busy);
+        }
         let mut writes = Writes::new();
         writes.put_project_blob(project, digest);
         Ok(self.store().commit(writes).await?)

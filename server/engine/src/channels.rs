@@ -7,7 +7,9 @@ use neptune_store::{ChannelRecord, ChartRecord, Writes};
 use neptune_wire::chart::{Chart, CreateChart};
 use neptune_wire::{Channel, ChannelKind, ChannelName, CreateChannel, JobRef, JobUid, Micros};
 
+use crate::engine::Core;
 use crate::heads::JobHeads;
+use crate::registry::JobCell;
 use crate::{Engine, Grant, Refused};
 
 /// Channels one job may have.
@@ -96,36 +98,8 @@ impl Engine {
     ) -> Result<Chart, Refused> {
         let cell = self.find_job(grant, job)?;
         grant.check_write(&cell)?;
-        check_chart(&create)?;
         let core = self.core.clone();
-        let created = async move {
-            let heads = cell.heads(&core).await?;
-            let _one = heads.writing.lock().await;
-            heads.check_current()?;
-            let (same_name, count) = {
-                let inner = heads.lock();
-                let same_name = inner.charts.iter().find(|chart| chart.name == create.name).cloned();
-                (same_name, inner.charts.len())
-            };
-            match same_name {
-                Some(existing) if existing == create => return Ok(existing),
-                Some(_) => {
-                    let by = format!("another chart {:?} of this job", create.name.as_str());
-                    return Err(Refused::Taken { what: "chart name", by });
-                }
-                None if count >= CHARTS => {
-                    return Err(Refused::TooLarge { what: "number of charts", limit: CHARTS as u64 });
-                }
-                None => {}
-            }
-            let mut writes = Writes::new();
-            writes.create_chart(&heads.uid, count as u32, &ChartRecord::from(&create));
-            core.store.commit(writes).await?;
-            heads.lock().charts.push(create.clone());
-            heads.grow();
-            Ok(create)
-        };
-        self.core.finish(created).await
+        self.core.finish(async move { core.create_chart(&cell, create).await }).await
     }
 
     /// All charts of a job in order of creation.
@@ -142,6 +116,42 @@ impl Engine {
     /// What a job produced, for a grant that may read it.
     pub(crate) async fn find_heads(&self, grant: &Grant, job: &JobRef) -> Result<Arc<JobHeads>, Refused> {
         self.find_job(grant, job)?.heads(&self.core).await
+    }
+}
+
+impl Core {
+    /// Creates a chart or finds an equal one of the name.
+    pub(crate) async fn create_chart(
+        &self,
+        cell: &Arc<JobCell>,
+        create: CreateChart,
+    ) -> Result<Chart, Refused> {
+        check_chart(&create)?;
+        let heads = cell.heads(self).await?;
+        let _one = heads.writing.lock().await;
+        heads.check_current()?;
+        let (same_name, count) = {
+            let inner = heads.lock();
+            let same_name = inner.charts.iter().find(|chart| chart.name == create.name).cloned();
+            (same_name, inner.charts.len())
+        };
+        match same_name {
+            Some(existing) if existing == create => return Ok(existing),
+            Some(_) => {
+                let by = format!("another chart {:?} of this job", create.name.as_str());
+                return Err(Refused::Taken { what: "chart name", by });
+            }
+            None if count >= CHARTS => {
+                return Err(Refused::TooLarge { what: "number of charts", limit: CHARTS as u64 });
+            }
+            None => {}
+        }
+        let mut writes = Writes::new();
+        writes.create_chart(&heads.uid, count as u32, &ChartRecord::from(&create));
+        self.store.commit(writes).await?;
+        heads.lock().charts.push(create.clone());
+        heads.grow();
+        Ok(create)
     }
 }
 

@@ -112,9 +112,9 @@ impl Core {
     ) {
         let Holding { job, attempt, phase, exit, .. } = holding;
         let this = AttemptRef { job, attempt };
-        if let Err(Refused::Superseded { .. }) = cell.check_attempt(attempt) {
+        if let Err(Refused::Superseded { .. } | Refused::JobDeleted { .. }) = cell.check_attempt(attempt) {
             match phase {
-                // Whatever it says of its end, a newer attempt has the job.
+                // Whatever it says of its end, a newer attempt has the job, or nobody wants it any more.
                 Phase::Ended => wish.forget.push(this),
                 _ => wish.stop.push(kill(this)),
             }

@@ -11,13 +11,36 @@ use tokio::sync::watch;
 
 use crate::Refused;
 use crate::ingest::lane::Lanes;
+use crate::life::Life;
 use crate::patience::LastTick;
 use crate::registry::Registry;
 use crate::seal::Sealer;
 use crate::series::SealedCache;
 
+pub(crate) const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 /// Time that saving the job table gets at the end.
 const SAVING: Duration = Duration::from_secs(10);
+
+/// What the engine does after which time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Points stay open for so long before they are sealed.
+    pub seal_after_micros: i64,
+    /// A deleted job can be restored for so long.
+    pub restore_micros: i64,
+    /// A blob that no job names is kept for so long: somebody may be about to name it, even from a spool.
+    pub grace_micros: i64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            seal_after_micros: 60 * 1_000_000,
+            restore_micros: 30 * DAY_MICROS,
+            grace_micros: 7 * DAY_MICROS,
+        }
+    }
+}
 
 /// The one door to all rules; cheap to clone. Opened inside a tokio runtime, on which it commits in the background.
 #[derive(Clone)]
@@ -40,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) last_tick: LastTick,
     pub(crate) ticking: AtomicBool,
+    pub(crate) life: Life,
 }
 
 /// Counted since the start.
@@ -51,6 +75,9 @@ pub(crate) struct Counters {
     pub(crate) dropped_points: AtomicU64,
     pub(crate) refused_frames: AtomicU64,
     pub(crate) subscriptions: AtomicU64,
+    pub(crate) removed_jobs: AtomicU64,
+    pub(crate) removed_blobs: AtomicU64,
+    pub(crate) freed_bytes: AtomicU64,
     /// Numbers ingest connections.
     pub(crate) connections: AtomicU64,
 }
@@ -95,6 +122,14 @@ pub struct Stats {
     pub unsealed_bytes: u64,
     /// Live subscriptions now.
     pub subscriptions: u64,
+    /// Jobs deleted and restorable.
+    pub deleted_jobs: u64,
+    /// Jobs removed for good since start.
+    pub removed_jobs: u64,
+    /// Files of blobs removed since start.
+    pub removed_blobs: u64,
+    /// Their bytes.
+    pub freed_bytes: u64,
     /// Disk full: reading works, writing resumes by itself.
     pub read_only: bool,
     /// The disk has failed, or the background work has: nothing is written until the next start.
@@ -110,18 +145,29 @@ impl Engine {
     ///
     /// [`StoreError`] when the store cannot be read.
     pub async fn open(store: Store, blobs: Blobs) -> Result<Engine, StoreError> {
+        Self::open_with(store, blobs, Times::default()).await
+    }
+
+    /// The same, with other times.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn open_with(store: Store, blobs: Blobs, times: Times) -> Result<Engine, StoreError> {
         let registry = Registry::open(&store).await?;
+        let life = Life::open(&store, times).await?;
         let core = Arc::new(Core {
             store,
             blobs,
             registry,
             lanes: Lanes::new(),
-            sealer: Arc::new(Sealer::new()),
+            sealer: Arc::new(Sealer::new(times.seal_after_micros)),
             sealed_cache: SealedCache::new(),
             counters: Counters::default(),
             stopping: watch::Sender::new(false),
             last_tick: LastTick::default(),
             ticking: AtomicBool::new(false),
+            life,
         });
         let unread = core.begin_table().await?;
         Lanes::start(&core);
@@ -158,6 +204,10 @@ impl Engine {
             open_points: self.core.sealer.open_points(),
             unsealed_bytes: self.core.sealer.open_bytes(),
             subscriptions: now(&counters.subscriptions),
+            deleted_jobs: self.core.registry.list_deleted().len() as u64,
+            removed_jobs: now(&counters.removed_jobs),
+            removed_blobs: now(&counters.removed_blobs),
+            freed_bytes: now(&counters.freed_bytes),
             read_only: self.core.store.disk().is_full(),
             failed: self.core.has_failed(),
         }
@@ -185,13 +235,9 @@ impl Engine {
         let moved = self.core.clone().watch_patience(now).await;
         self.core.sealer.tick(now);
         self.core.registry.forget_idle(now);
+        self.core.begin_chores(now);
         self.core.ticking.store(false, Ordering::Release);
         moved
-    }
-
-    /// How long points stay open before they are sealed; 60 s if nobody says.
-    pub fn seal_after(&self, time: Duration) {
-        self.core.sealer.seal_after(time);
     }
 
     /// Commits what is pending and refuses further writes; the store may be closed after it.

@@ -1,6 +1,6 @@
 //! Jobs: create, list, change, claim, abort, end. What a state may become is decided by [`step`](crate::step) alone.
 
-mod checks;
+pub(crate) mod checks;
 mod create;
 pub(crate) mod transition;
 
@@ -68,6 +68,7 @@ impl Engine {
         let core = self.core.clone();
         let patched = async move {
             let _one = cell.writing.lock().await;
+            cell.check_kept()?;
             let (old, job) = (cell.record(), cell.job());
             let mut new = JobRecord { revision: old.revision + 1, ..old.clone() };
             new.name = patch.name.unwrap_or(new.name);

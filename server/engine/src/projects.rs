@@ -8,6 +8,23 @@ use crate::{Engine, Grant, Refused};
 /// Longest name.
 const NAME_BYTES: usize = 256;
 
+/// Refuses a name that is none.
+pub(crate) fn check_name(name: &str) -> Result<(), Refused> {
+    if name.is_empty() || name.len() > NAME_BYTES {
+        return Err(Refused::field("name", "must be 1 to 256 bytes of text"));
+    }
+    Ok(())
+}
+
+/// The project that has a key already, if it is meant.
+pub(crate) fn same_name(existing: Project, name: &str) -> Result<Project, Refused> {
+    if existing.name == name {
+        return Ok(existing);
+    }
+    let by = format!("the project named {:?}", existing.name);
+    Err(Refused::Taken { what: "project key", by })
+}
+
 impl Engine {
     /// Creates a project; the same key and name again answers the existing one.
     ///
@@ -21,20 +38,13 @@ impl Engine {
         now: Micros,
     ) -> Result<Project, Refused> {
         grant.check_everything("creating projects")?;
-        if create.name.is_empty() || create.name.len() > NAME_BYTES {
-            return Err(Refused::field("name", "must be 1 to 256 bytes of text"));
-        }
+        check_name(&create.name)?;
         let core = self.core.clone();
         let created = async move {
             let registry = &core.registry;
             let _one = registry.creating_project.lock().await;
             if let Ok(existing) = registry.find_project(&create.key) {
-                let existing = existing.project();
-                if existing.name == create.name {
-                    return Ok(existing);
-                }
-                let by = format!("the project named {:?}", existing.name);
-                return Err(Refused::Taken { what: "project key", by });
+                return same_name(existing.project(), &create.name);
             }
             let record = ProjectRecord { name: create.name, created: now, last_number: 0, jobs: 0 };
             let mut writes = Writes::new();

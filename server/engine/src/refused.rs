@@ -18,6 +18,14 @@ pub enum Refused {
     /// No such job.
     #[error("no job {job}")]
     UnknownJob { job: JobRef },
+    /// The job is deleted and can be restored.
+    #[error("job {job} is deleted ({reason}); `neptune restore {job}` brings it back")]
+    JobDeleted { job: JobRef, reason: String },
+    /// The job was here once, as far as its number tells.
+    #[error(
+        "job {job} is not here any more: it was deleted for good, or left out when its project was imported"
+    )]
+    JobGone { job: JobRef },
     /// The job has no such attempt.
     #[error("job {job} has no attempt {attempt}")]
     UnknownAttempt { job: JobRef, attempt: AttemptNumber },

@@ -4,16 +4,18 @@
 //! a number of the registry; a follower asks for "what changed after number n" and gets each changed job once, in its
 //! latest form, so followers need no queues.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use neptune_store::{
-    AttemptRecord, JobRecord, JobSpec, ProjectRecord, Record as _, Store, StoreError, StoredJob,
-    params_from_spec,
+    AttemptRecord, DeletedRecord, JobRecord, JobSpec, ProjectRecord, Record as _, Store, StoreError,
+    StoredJob, params_from_spec,
 };
 use neptune_wire::job::Attempt;
-use neptune_wire::{AttemptNumber, Job, JobId, JobRef, JobState, JobUid, Micros, Project, ProjectKey};
+use neptune_wire::{
+    AttemptNumber, Deleted, Job, JobId, JobRef, JobState, JobUid, Micros, Project, ProjectKey,
+};
 use tokio::sync::watch;
 
 use crate::engine::Core;
@@ -25,12 +27,16 @@ use crate::{Engine, Refused};
 const IDLE_MICROS: i64 = 10 * 60 * 1_000_000;
 /// Locks that keep two creates of one uid apart.
 const CREATING: usize = 64;
+/// Removed jobs of which a follower that lags behind is still told.
+const REMOVED_TOLD: usize = 1_000;
 
 /// All projects and jobs.
 pub(crate) struct Registry {
     projects: RwLock<BTreeMap<ProjectKey, Arc<ProjectCell>>>,
     jobs: RwLock<HashMap<JobUid, Arc<JobCell>>>,
     live: Mutex<HashMap<JobUid, Arc<JobCell>>>,
+    /// Those that are deleted and can be restored.
+    deleted: Mutex<HashMap<JobUid, Arc<JobCell>>>,
     changes: Mutex<Changes>,
     /// The number of the newest change.
     changed: watch::Sender<u64>,
@@ -44,6 +50,8 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Changes {
     last: u64,
+    /// Of jobs that were removed since, oldest first.
+    removed: VecDeque<u64>,
     /// Every changed job under the number of its latest change.
     latest: BTreeMap<u64, Arc<JobCell>>,
 }
@@ -77,10 +85,12 @@ pub(crate) struct JobCell {
     marks: Arc<Marks>,
     /// It waits to be taken into the table.
     pub(crate) marked: AtomicBool,
-    /// The change that the table has of it; of none at first.
+    /// The change that the table has of it; [`UNTABLED`] at first, [`OUT_OF_TABLE`] once the job is gone.
     pub(crate) tabled: AtomicU64,
     /// Its heads were in memory since the start: what is stored may be older than what the table has.
     pub(crate) was_loaded: AtomicBool,
+    /// It is being removed: nothing is read or written any more.
+    gone: AtomicBool,
 }
 
 struct JobNow {
@@ -89,6 +99,8 @@ struct JobNow {
     /// The spec as it is stored: a few hundred bytes, where its fields take kilobytes.
     spec: Box<[u8]>,
     properties: BTreeMap<String, String>,
+    /// Few jobs are.
+    deleted: Option<Box<Deleted>>,
     /// The job as it is answered, while somebody holds it.
     job: Weak<Job>,
     /// Number of its latest change in the registry.
@@ -101,6 +113,7 @@ impl Registry {
             projects: RwLock::default(),
             jobs: RwLock::default(),
             live: Mutex::default(),
+            deleted: Mutex::default(),
             changes: Mutex::default(),
             changed: watch::Sender::new(0),
             creating_project: tokio::sync::Mutex::default(),
@@ -113,6 +126,9 @@ impl Registry {
         let mut dropped: HashMap<JobUid, u64> =
             store.read_dropped().await?.into_iter().map(|(job, record)| (job, record.points)).collect();
         for job in store.read_jobs().await? {
+            if job.deleted.as_ref().is_some_and(|deleted| deleted.removing) {
+                continue;
+            }
             let dropped = dropped.remove(&job.uid).unwrap_or(0);
             registry.add_job(job, dropped);
         }
@@ -163,7 +179,50 @@ impl Registry {
                 project.and_then(|project| project.jobs.read().expect(LOCK).get(&id.number).cloned())
             }
         };
-        found.ok_or_else(|| Refused::UnknownJob { job: job.clone() })
+        found.ok_or_else(|| match job {
+            JobRef::Id(id) if self.gave_number(id) => Refused::JobGone { job: job.clone() },
+            _ => Refused::UnknownJob { job: job.clone() },
+        })
+    }
+
+    /// Whether the project's counter has passed the number.
+    fn gave_number(&self, id: &JobId) -> bool {
+        let Ok(project) = self.find_project(&id.project) else { return false };
+        let last = project.record.lock().expect(LOCK).last_number;
+        (1..=last).contains(&id.number)
+    }
+
+    /// Jobs that are deleted and can be restored.
+    pub(crate) fn list_deleted(&self) -> Vec<Arc<JobCell>> {
+        self.deleted.lock().expect(LOCK).values().cloned().collect()
+    }
+
+    /// Every job of a project, deleted ones among them.
+    pub(crate) fn list_cells(&self, project: &ProjectKey) -> Vec<Arc<JobCell>> {
+        let Ok(project) = self.find_project(project) else { return vec![] };
+        project.jobs.read().expect(LOCK).values().cloned().collect()
+    }
+
+    /// Lets go of a job that is being removed: nobody finds it any more.
+    pub(crate) fn remove_job(&self, cell: &Arc<JobCell>) {
+        let project = self.projects.read().expect(LOCK).get(&cell.id.project).cloned();
+        if let Some(project) = project {
+            project.jobs.write().expect(LOCK).remove(&cell.id.number);
+        }
+        self.jobs.write().expect(LOCK).remove(&cell.uid);
+        self.deleted.lock().expect(LOCK).remove(&cell.uid);
+        let change = cell.now.read().expect(LOCK).change;
+        let mut changes = self.changes.lock().expect(LOCK);
+        changes.removed.push_back(change);
+        if changes.removed.len() > REMOVED_TOLD
+            && let Some(oldest) = changes.removed.pop_front()
+        {
+            changes.latest.remove(&oldest);
+        }
+        drop(changes);
+        // The table lets go of it.
+        cell.mark();
+        cell.note_change();
     }
 
     /// Jobs whose attempt is live.
@@ -190,10 +249,22 @@ impl Registry {
         cell: &Arc<JobCell>,
         change: impl FnOnce(&mut JobRecord, &mut Vec<AttemptRecord>, &mut BTreeMap<String, String>),
     ) {
+        self.publish_now(cell, |now| change(&mut now.record, &mut now.attempts, &mut now.properties));
+    }
+
+    /// The same of what became of its deletion.
+    pub(crate) fn publish_deleted(&self, cell: &Arc<JobCell>, record: JobRecord, deleted: Option<Deleted>) {
+        self.publish_now(cell, |now| {
+            now.record = record;
+            now.deleted = deleted.map(Box::new);
+        });
+    }
+
+    fn publish_now(&self, cell: &Arc<JobCell>, change: impl FnOnce(&mut JobNow)) {
         {
             let mut now = cell.now.write().expect(LOCK);
             let now = &mut *now;
-            change(&mut now.record, &mut now.attempts, &mut now.properties);
+            change(now);
             // Whoever asks next gets the new one.
             now.job = Weak::new();
             let mut changes = self.changes.lock().expect(LOCK);
@@ -215,6 +286,13 @@ impl Registry {
             live.insert(cell.uid, cell.clone());
         } else {
             live.remove(&cell.uid);
+        }
+        drop(live);
+        let mut deleted = self.deleted.lock().expect(LOCK);
+        if cell.is_deleted() {
+            deleted.insert(cell.uid, cell.clone());
+        } else {
+            deleted.remove(&cell.uid);
         }
     }
 
@@ -241,6 +319,10 @@ impl Registry {
     }
 }
 
+/// Of no change.
+const UNTABLED: u64 = u64::MAX;
+pub(crate) const OUT_OF_TABLE: u64 = u64::MAX - 1;
+
 /// A spec in memory is what this process made of one that it read or checked.
 const ENCODED_HERE: &str = "the spec was encoded by this process";
 
@@ -261,14 +343,16 @@ impl ProjectCell {
 
 impl JobCell {
     fn new(stored: StoredJob, dropped: u64, marks: Arc<Marks>) -> JobCell {
-        let StoredJob { uid, record, spec, properties, attempts } = stored;
+        let StoredJob { uid, record, spec, properties, attempts, deleted } = stored;
         let id = JobId { project: record.project.clone(), number: record.number };
         let spec = spec.encode().as_ref().into();
+        let deleted = deleted.as_ref().map(|deleted| Box::new(deleted_from_record(deleted)));
+        let job = Weak::new();
         JobCell {
             uid,
             id,
             writing: tokio::sync::Mutex::default(),
-            now: RwLock::new(JobNow { record, attempts, spec, properties, job: Weak::new(), change: 0 }),
+            now: RwLock::new(JobNow { record, attempts, spec, properties, deleted, job, change: 0 }),
             dropped: AtomicU64::new(dropped),
             unheard: AtomicU64::new(0),
             controls: AtomicU32::new(0),
@@ -277,8 +361,9 @@ impl JobCell {
             loading: tokio::sync::Mutex::default(),
             marks,
             marked: AtomicBool::new(false),
-            tabled: AtomicU64::new(u64::MAX),
+            tabled: AtomicU64::new(UNTABLED),
             was_loaded: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -312,6 +397,16 @@ impl JobCell {
         self.now.read().expect(LOCK).record.status.state
     }
 
+    /// Whether it is deleted.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.now.read().expect(LOCK).deleted.is_some()
+    }
+
+    /// Whether it is being removed, or is already.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// Whether it is marked as not heard of.
     pub(crate) fn is_silent(&self) -> bool {
         self.now.read().expect(LOCK).record.status.silent_since.is_some()
@@ -337,7 +432,7 @@ impl JobCell {
     }
 
     fn job_from_now(&self, now: &JobNow, spec: JobSpec) -> Job {
-        let JobNow { record, attempts, properties, .. } = now;
+        let JobNow { record, attempts, properties, deleted, .. } = now;
         let JobSpec { params, command, environment, metric, snapshot } = spec;
         let status = &record.status;
         Job {
@@ -363,6 +458,7 @@ impl JobCell {
             metric,
             snapshot,
             dropped_points: self.dropped.load(Ordering::Relaxed),
+            deleted: deleted.as_deref().cloned(),
         }
     }
 
@@ -395,8 +491,28 @@ impl JobCell {
         })
     }
 
-    /// Refuses an attempt that was superseded or never was.
+    /// Refuses to write to a job that is deleted.
+    pub(crate) fn check_kept(&self) -> Result<(), Refused> {
+        self.check_here()?;
+        match &self.now.read().expect(LOCK).deleted {
+            None => Ok(()),
+            Some(deleted) => {
+                Err(Refused::JobDeleted { job: self.reference(), reason: deleted.reason.clone() })
+            }
+        }
+    }
+
+    /// Refuses to read a job that is being removed.
+    pub(crate) fn check_here(&self) -> Result<(), Refused> {
+        if self.is_gone() {
+            return Err(Refused::JobGone { job: self.reference() });
+        }
+        Ok(())
+    }
+
+    /// Refuses an attempt that was superseded or never was, or whose job is deleted.
     pub(crate) fn check_attempt(&self, attempt: AttemptNumber) -> Result<(), Refused> {
+        self.check_kept()?;
         let current = self.now.read().expect(LOCK).record.status.attempt;
         match current {
             Some(current) if current == attempt => Ok(()),
@@ -412,13 +528,36 @@ impl JobCell {
         self.heads.read().expect(LOCK).clone()
     }
 
+    /// From now on nobody reads in or writes what the job produced.
+    pub(crate) fn make_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// What is in memory of a job that is gone.
+    pub(crate) async fn find_last_heads(&self) -> Option<Arc<JobHeads>> {
+        // Whoever was reading it in has it in memory then; whoever comes sees that it is gone.
+        let _one = self.loading.lock().await;
+        self.find_heads()
+    }
+
+    /// Gives back the memory of points that nobody but the caller uses.
+    pub(crate) fn forget_unused(&self, heads: Arc<JobHeads>) {
+        let mut held = self.heads.write().expect(LOCK);
+        drop(heads);
+        if held.as_ref().is_some_and(|held| Arc::strong_count(held) == 1) {
+            *held = None;
+        }
+    }
+
     /// What the job produced, read from the store unless it is in memory.
     pub(crate) async fn heads(self: &Arc<Self>, core: &Core) -> Result<Arc<JobHeads>, Refused> {
+        self.check_here()?;
         if let Some(heads) = self.find_heads() {
             heads.touch();
             return Ok(heads);
         }
         let _one = self.loading.lock().await;
+        self.check_here()?;
         if let Some(heads) = self.find_heads() {
             return Ok(heads);
         }
@@ -447,6 +586,11 @@ impl JobCell {
             *held = None;
         }
     }
+}
+
+/// The deletion as it is answered.
+pub(crate) fn deleted_from_record(record: &DeletedRecord) -> Deleted {
+    Deleted { since_micros: record.since, until_micros: record.until, reason: record.reason.clone() }
 }
 
 impl Engine {

@@ -5,9 +5,11 @@
 //! channels are through, the frames are cleared. It may end anywhere: a channel is sealed up to some frame or is not, and
 //! frames that some state does not hold yet are still there.
 //!
-//! A round is due when a job's oldest open frame is [`SEAL_AFTER`] old, when its frames take more than
+//! A round is due when a job's oldest open frame is [`Times::seal_after_micros`] old, when its frames take more than
 //! [`ROUND_BYTES`], or when all open points together take more memory than [`OPEN_POINTS`] stand for; then the jobs
 //! with the most come first, and whoever fills them waits for room.
+//!
+//! [`Times::seal_after_micros`]: crate::Times::seal_after_micros
 
 mod numeric;
 mod sheets;
@@ -33,8 +35,6 @@ use crate::heads::numeric::NumericView;
 use crate::heads::{Head, JobHeads};
 use crate::registry::LOCK;
 
-/// Open points are sealed after so long unless the engine is told otherwise.
-const SEAL_AFTER: Duration = Duration::from_secs(60);
 /// Frames of one job that are sealed without waiting.
 const ROUND_BYTES: u64 = 16 << 20;
 /// Frames of one job for each of its open channels, below which a round would make parts too small.
@@ -59,7 +59,9 @@ pub(crate) struct Sealer {
     sealed: Notify,
     /// The present, as of the last tick.
     now: AtomicI64,
-    after_micros: AtomicI64,
+    after_micros: i64,
+    /// Held over a round.
+    round: tokio::sync::Mutex<()>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -75,20 +77,17 @@ pub(crate) struct Open {
 }
 
 impl Sealer {
-    pub(crate) fn new() -> Sealer {
+    pub(crate) fn new(after_micros: i64) -> Sealer {
         Sealer {
             open: Mutex::default(),
             points: AtomicU64::new(0),
             due: Notify::new(),
             sealed: Notify::new(),
             now: AtomicI64::new(0),
-            after_micros: AtomicI64::new(SEAL_AFTER.as_micros() as i64),
+            after_micros,
+            round: tokio::sync::Mutex::default(),
             task: Mutex::default(),
         }
-    }
-
-    pub(crate) fn seal_after(&self, time: Duration) {
-        self.after_micros.store(time.as_micros() as i64, Ordering::Relaxed);
     }
 
     /// Frames were added to a job.
@@ -101,8 +100,7 @@ impl Sealer {
             open.since.store(self.now.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
             self.open.lock().expect(LOCK).insert(heads.uid, heads.clone());
         }
-        let at_once = self.after_micros.load(Ordering::Relaxed) == 0;
-        if at_once || bytes >= ROUND_BYTES || all >= MANY_POINTS {
+        if self.after_micros == 0 || bytes >= ROUND_BYTES || all >= MANY_POINTS {
             self.due.notify_one();
         }
     }
@@ -145,13 +143,22 @@ impl Sealer {
         if open.get(&heads.uid).is_some_and(|listed| Arc::ptr_eq(listed, heads)) {
             open.remove(&heads.uid);
         }
+        drop(open);
+        // Nobody makes room in them any more.
+        self.sealed.notify_waiters();
+    }
+
+    /// Waits for the end of the round that is under way. Rounds that begin later find out which heads are stale by now.
+    pub(crate) async fn round_ended(&self) {
+        drop(self.round.lock().await);
     }
 
     /// Waits until there is room for more open points. Only those wait that fill a job with more than its share.
     pub(crate) async fn room(&self, heads: &JobHeads, stopping: &watch::Sender<bool>) {
         loop {
             let sealed = self.sealed.notified();
-            if self.points.load(Ordering::Relaxed) < OPEN_POINTS || *stopping.borrow() {
+            let has_room = self.points.load(Ordering::Relaxed) < OPEN_POINTS;
+            if has_room || *stopping.borrow() || heads.check_current().is_err() {
                 return;
             }
             let share = OPEN_POINTS / (self.open.lock().expect(LOCK).len() as u64).max(1);
@@ -183,13 +190,12 @@ impl Sealer {
     /// Jobs whose round is due, the one with the most first.
     fn list_due(&self) -> Vec<Arc<JobHeads>> {
         let now = self.now.load(Ordering::Relaxed);
-        let after = self.after_micros.load(Ordering::Relaxed);
         let many = self.points.load(Ordering::Relaxed) >= MANY_POINTS;
         let open = self.open.lock().expect(LOCK);
         let is_due = |heads: &&Arc<JobHeads>| {
             let age = now - heads.open.since.load(Ordering::Relaxed);
             let bytes = heads.open.bytes.load(Ordering::Relaxed);
-            many || age >= after
+            many || age >= self.after_micros
                 || bytes >= ROUND_BYTES && bytes >= heads.lock().open_channels * CHANNEL_BYTES
         };
         let mut due: Vec<Arc<JobHeads>> = open.values().filter(is_due).cloned().collect();
@@ -210,13 +216,23 @@ impl Core {
             if *self.stopping.borrow() {
                 return Ok(());
             }
-            let heads = cell.heads(self).await?;
-            let cleared = heads.seal.lock().await.map_or(0, |seal| seal.cleared);
-            if cleared > 0 {
-                // Their clearing may have been cut off.
-                self.store.clear_frames(&uid, cleared).await?;
-            }
+            let heads = match cell.heads(self).await {
+                // It is being removed.
+                Err(Refused::JobGone { .. }) => continue,
+                heads => heads?,
+            };
+            self.clear_sealed(&heads).await?;
             self.seal_job(&heads).await?;
+        }
+        Ok(())
+    }
+
+    /// Clears frames behind a seal that says they are: their clearing may have been cut off.
+    async fn clear_sealed(&self, heads: &JobHeads) -> Result<(), WriteError> {
+        let _one = self.sealer.round.lock().await;
+        let cleared = heads.seal.lock().await.map_or(0, |seal| seal.cleared);
+        if cleared > 0 && heads.check_current().is_ok() {
+            self.store.clear_frames(&heads.uid, cleared).await?;
         }
         Ok(())
     }
@@ -267,6 +283,7 @@ impl Core {
     ///
     /// What hinders the store. What was sealed until then stays so; the rest is taken by the next round.
     pub(crate) async fn seal_job(&self, heads: &Arc<JobHeads>) -> Result<(), WriteError> {
+        let _one = self.sealer.round.lock().await;
         let mut seal = heads.seal.lock().await;
         if heads.check_current().is_err() {
             self.sealer.drop_stale(heads);

@@ -16,6 +16,7 @@ use neptune_wire::{Digest, JobRef, Micros, ProjectKey};
 use tokio::time::Instant;
 
 use crate::blobs::{BlobRead, missing};
+use crate::engine::Core;
 use crate::{Engine, Grant, Refused};
 
 /// Files of one snapshot.
@@ -58,7 +59,7 @@ impl Engine {
         grant: &Grant,
         project: &ProjectKey,
         manifest: Manifest,
-        _now: Micros,
+        now: Micros,
     ) -> Result<SnapshotReceipt, Refused> {
         self.may_use_project(grant, project)?;
         if manifest.files.len() > SNAPSHOT_FILES {
@@ -78,11 +79,12 @@ impl Engine {
             Ok((manifest, json, snapshot))
         })
         .await?;
-        if self.store().has_snapshot(project, &snapshot).await? {
+        if self.core.use_snapshot(project, &snapshot, now).await? {
             return Ok(SnapshotReceipt { snapshot, missing: Vec::new() });
         }
-        let missing = self.missing_blobs(project, &manifest).await?;
+        let missing = self.missing_blobs(project, &manifest, now).await?;
         if missing.is_empty() {
+            let _kept = self.core.life.keep_bytes(&snapshot).await;
             self.blobs().put(&snapshot, blob_from_bytes(json), Self::MANIFEST_BYTES).await?;
             let mut writes = Writes::new();
             writes.put_snapshot(project, &snapshot);
@@ -91,11 +93,16 @@ impl Engine {
         Ok(SnapshotReceipt { snapshot, missing })
     }
 
-    async fn missing_blobs(&self, project: &ProjectKey, manifest: &Manifest) -> Result<Vec<Digest>, Refused> {
+    async fn missing_blobs(
+        &self,
+        project: &ProjectKey,
+        manifest: &Manifest,
+        now: Micros,
+    ) -> Result<Vec<Digest>, Refused> {
         let mut seen = HashSet::new();
         let named: Vec<Digest> =
             manifest.files.iter().map(|file| file.digest).filter(|digest| seen.insert(*digest)).collect();
-        let there = self.store().has_project_blobs(project, &named).await?;
+        let there = self.core.use_blobs(project, &named, now).await?;
         Ok(named.into_iter().zip(there).filter(|(_, there)| !there).map(|(digest, _)| digest).collect())
     }
 
@@ -121,13 +128,7 @@ impl Engine {
 
     async fn find_manifest(&self, grant: &Grant, job: &JobRef) -> Result<(Digest, Manifest), Refused> {
         let snapshot = self.read_job(grant, job).await?.snapshot.ok_or(Refused::UnknownSnapshot)?;
-        // Those that were stored when twice as much was allowed are still read.
-        let limit = 2 * Self::MANIFEST_BYTES;
-        let json = self.blobs().find_whole(&snapshot, limit).await?.ok_or_else(|| missing(&snapshot))?;
-        let size_bytes = json.len();
-        let damaged = move || Refused::Storage(format!("snapshot {snapshot} is damaged").into());
-        let read = move || Manifest::from_canonical_json(&json).ok_or_else(damaged);
-        Ok((snapshot, beside(size_bytes, read).await?))
+        Ok((snapshot, self.core.read_stored_manifest(snapshot).await?))
     }
 
     /// One file of the job's source tree.
@@ -226,6 +227,19 @@ impl Engine {
         let unified = comparing.await.map_err(|broken| Refused::Storage(Box::new(broken)))?;
         *size_bytes += unified.as_ref().map_or(0, String::len);
         Ok(unified)
+    }
+}
+
+impl Core {
+    /// The manifest of a snapshot that a record stands for.
+    pub(crate) async fn read_stored_manifest(&self, snapshot: Digest) -> Result<Manifest, Refused> {
+        // Those that were stored when twice as much was allowed are still read.
+        let limit = 2 * Engine::MANIFEST_BYTES;
+        let json = self.blobs.find_whole(&snapshot, limit).await?.ok_or_else(|| missing(&snapshot))?;
+        let size_bytes = json.len();
+        let damaged = move || Refused::Storage(format!("snapshot {snapshot} is damaged").into());
+        let read = move || Manifest::from_canonical_json(&json).ok_or_else(damaged);
+        beside(size_bytes, read).await
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::sync::{Notify, watch};
 use self::rows::{MetricCells, Rows};
 use self::saved::Saved;
 use crate::engine::Core;
-use crate::registry::{JobCell, LOCK};
+use crate::registry::{JobCell, LOCK, OUT_OF_TABLE};
 
 /// Marked jobs are taken in at most so often in the background while somebody follows the table.
 const TAKE_IN_EVERY: Duration = Duration::from_millis(50);
@@ -135,7 +135,7 @@ impl Table {
     /// Takes in what is stored of a job's metrics, unless it is in memory and speaks for itself.
     pub(crate) fn take_stored(&self, cell: &Arc<JobCell>, metrics: &[(Box<str>, MetricCells)]) {
         let _one = self.taking.lock().expect(LOCK);
-        if cell.was_loaded.load(Ordering::Acquire) {
+        if cell.was_loaded.load(Ordering::Acquire) || cell.is_gone() {
             return;
         }
         let mut rows = self.rows.write().expect(LOCK);
@@ -170,6 +170,13 @@ impl Table {
 }
 
 fn take_cell(rows: &mut Rows, cell: &JobCell) {
+    if cell.is_gone() {
+        // Once: another job may have come to have its uid since.
+        if cell.tabled.swap(OUT_OF_TABLE, Ordering::AcqRel) != OUT_OF_TABLE {
+            rows.remove(&cell.uid);
+        }
+        return;
+    }
     let change = cell.change();
     if cell.tabled.swap(change, Ordering::AcqRel) != change {
         rows.take_job(&cell.job_for_table());

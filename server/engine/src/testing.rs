@@ -32,7 +32,9 @@ pub(crate) struct TroubledKv {
     script: Arc<Mutex<VecDeque<Trouble>>>,
     full: Arc<Mutex<bool>>,
     dead: Arc<watch::Sender<bool>>,
-    held: Arc<Mutex<Option<Held>>>,
+    held_frames: Arc<Mutex<Option<Held>>>,
+    /// How many commits wait.
+    held: Arc<watch::Sender<u32>>,
 }
 
 /// A read of frames that is held: it says that it has begun, and waits until it may go on.
@@ -52,6 +54,8 @@ pub(crate) enum Trouble {
     /// The process dies before or after this commit: it never answers, and nothing is written any more.
     DiesBefore,
     DiesAfter,
+    /// Written once it is let go on.
+    Waits,
 }
 
 impl TroubledKv {
@@ -67,8 +71,18 @@ impl TroubledKv {
     /// Holds the next read of frames: it has begun when the first answers, and goes on when the second is sent to.
     pub(crate) fn hold_frames(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
         let ((begun, has_begun), (go, may_go)) = (oneshot::channel(), oneshot::channel());
-        *self.held.lock().unwrap() = Some((begun, may_go));
+        *self.held_frames.lock().unwrap() = Some((begun, may_go));
         (has_begun, go)
+    }
+
+    /// Waits until a commit waits.
+    pub(crate) async fn held(&self) {
+        self.held.subscribe().wait_for(|held| *held > 0).await.unwrap();
+    }
+
+    /// Lets those go on that wait.
+    pub(crate) fn release(&self) {
+        self.held.send_replace(0);
     }
 
     /// The process is gone: whatever still runs of it writes nothing.
@@ -102,7 +116,7 @@ impl KvRead for TroubledKv {
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, ReadError> {
         if keys.iter().any(|key| key.family == Family::Log) {
-            let held = self.held.lock().unwrap().take();
+            let held = self.held_frames.lock().unwrap().take();
             if let Some((begun, may_go)) = held {
                 begun.send(()).unwrap();
                 may_go.await.unwrap();
@@ -144,6 +158,12 @@ impl Kv for TroubledKv {
                 self.kv.commit(batch).await?;
                 Err(CommitError::Unknown("written".into()))
             }
+            Trouble::Waits => {
+                let mut held = self.held.subscribe();
+                self.held.send_modify(|held| *held += 1);
+                held.wait_for(|held| *held == 0).await.unwrap();
+                self.kv.commit(batch).await
+            }
             Trouble::DiesBefore => {
                 self.die();
                 self.dead_stop().await;
@@ -159,6 +179,18 @@ impl Kv for TroubledKv {
     }
 
     async fn clear(&self, range: KeyRange) -> Result<(), CommitError> {
+        self.dead_stop().await;
+        let trouble = self.script.lock().unwrap().pop_front().unwrap_or(Trouble::None);
+        match trouble {
+            Trouble::DiesBefore => self.die(),
+            Trouble::DiesAfter => {
+                self.kv.clear(range.clone()).await?;
+                self.die();
+            }
+            Trouble::Busy | Trouble::UnknownLost => return Err(CommitError::Unknown("lost".into())),
+            Trouble::None | Trouble::UnknownWritten | Trouble::TooLarge | Trouble::Waits => {}
+        }
+        self.dead_stop().await;
         self.kv.clear(range).await
     }
 }

@@ -50,7 +50,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonOrNot
     }
 }
 
-async fn read_body(request: Request, limit: usize) -> Result<Bytes, Failure> {
+pub(crate) async fn read_body(request: Request, limit: usize) -> Result<Bytes, Failure> {
     let too_large = || Failure::Body { limit: limit as u64 };
     if declared_length(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(too_large());

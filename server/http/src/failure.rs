@@ -151,6 +151,9 @@ fn outline_of_refused(refused: &Refused) -> (StatusCode, Code, Option<String>) {
         }
         Refused::UnknownProject { .. } => missing(Code::UnknownProject, "project"),
         Refused::UnknownJob { .. } => missing(Code::UnknownJob, "job"),
+        Refused::JobDeleted { .. } | Refused::JobGone { .. } => {
+            (StatusCode::GONE, Code::JobDeleted, Some("job".to_owned()))
+        }
         Refused::UnknownAttempt { .. } => missing(Code::UnknownAttempt, "attempt"),
         Refused::UnknownChannel { .. } => missing(Code::UnknownChannel, "channel"),
         Refused::UnboundChannel { .. } => missing(Code::UnknownChannel, "channel"),

@@ -157,6 +157,10 @@ impl Collector for EngineStats {
             open_points,
             unsealed_bytes,
             subscriptions,
+            deleted_jobs,
+            removed_jobs,
+            removed_blobs,
+            freed_bytes,
             read_only,
             failed,
         } = self.0.stats();
@@ -167,6 +171,7 @@ impl Collector for EngineStats {
             ("open_points", "Points held in memory, as they are not sealed yet", open_points),
             ("unsealed_bytes", "Bytes of frames that are not sealed yet", unsealed_bytes),
             ("subscriptions", "Live subscriptions now", subscriptions),
+            ("deleted_jobs", "Jobs that are deleted and can be restored", deleted_jobs),
             ("read_only", "1 while the disk is full and nothing is written", read_only.into()),
             ("failed", "1 once nothing is written until the next start, after a fault", failed.into()),
         ];
@@ -180,6 +185,9 @@ impl Collector for EngineStats {
             ("commits", "Commits (syncs) since start", commits),
             ("dropped_points", "Points dropped since start, by anyone", dropped_points),
             ("refused_frames", "Frames refused since start", refused_frames),
+            ("removed_jobs", "Jobs removed for good since start", removed_jobs),
+            ("removed_blobs", "Files of blobs removed since start, as no job names them", removed_blobs),
+            ("freed_bytes", "Bytes of those files", freed_bytes),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

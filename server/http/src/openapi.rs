@@ -40,6 +40,7 @@ messages and the binary layouts are described in docs/protocol.md.";
         (name = "charts", description = "Channels drawn together"),
         (name = "blobs", description = "Bytes by digest"),
         (name = "snapshots", description = "Source trees by content"),
+        (name = "imports", description = "Taking in what another server exported"),
         (name = "sockets", description = "WebSockets"),
         (name = "server", description = "The server, and signing in"),
         (name = "operation", description = "For those who run it"),

@@ -5,7 +5,9 @@
 
 mod channels;
 mod charts;
+mod imports;
 mod jobs;
+mod life;
 mod points;
 mod projects;
 mod server;
@@ -41,8 +43,15 @@ fn documented() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(snapshots::create_snapshot))
         .routes(routes!(jobs::list_jobs, jobs::create_job))
         .routes(routes!(jobs::list_columns))
-        .routes(routes!(jobs::read_job, jobs::patch_job))
+        .routes(routes!(jobs::read_job, jobs::patch_job, life::delete_job))
         .routes(routes!(jobs::abort_job))
+        .routes(routes!(life::restore_job))
+        .routes(routes!(life::read_retention, life::replace_retention))
+        .routes(routes!(life::preview_retention))
+        .routes(routes!(life::collect))
+        .routes(routes!(imports::import_project))
+        .routes(routes!(imports::import_job))
+        .routes(routes!(imports::import_frames))
         .routes(routes!(jobs::claim_job))
         .routes(routes!(jobs::read_attempt))
         .routes(routes!(jobs::end_attempt))

@@ -57,6 +57,16 @@ impl Folder {
         self.path.join(ROCKSDB)
     }
 
+    /// Where RocksDB has its files in a folder that is not claimed.
+    pub(crate) fn rocksdb_in(path: &Path) -> PathBuf {
+        path.join(ROCKSDB)
+    }
+
+    /// Makes a folder with RocksDB's files in it a store.
+    pub(crate) fn complete_copy(path: &Path) -> Result<(), OpenError> {
+        write_format(path).map_err(|cause| io_error(&path.join(FORMAT), cause))
+    }
+
     /// Whether no store was ever completed here, so that one may be created.
     pub(crate) fn is_new(&self) -> bool {
         self.new

@@ -10,8 +10,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use neptune_kv::{
-    Batch, Cause, CommitError, Family, Key, KeyRange, Kv, KvRead, Limits, Page, ReadError, Scan,
+    Batch, Cause, CheckpointError, CommitError, Family, Key, KeyRange, Kv, KvRead, Limits, Page, ReadError,
+    Scan,
 };
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, ErrorKind, FlushOptions};
 
 use crate::{
@@ -161,6 +163,15 @@ fn open_error(folder: &Folder, error: rocksdb::Error) -> OpenError {
 }
 
 impl Database {
+    /// Makes a store of the same content in `folder`: tables are shared by hard links, or copied to another file system.
+    fn copy_to(&self, folder: &Path) -> Result<(), OpenError> {
+        std::fs::create_dir(folder).map_err(|cause| io_error(folder, cause))?;
+        let copied =
+            Checkpoint::new(&self.rocks).and_then(|copy| copy.create_checkpoint(Folder::rocksdb_in(folder)));
+        copied.map_err(|error| io_error(folder, io::Error::other(error)))?;
+        Folder::complete_copy(folder)
+    }
+
     /// The column family's handle.
     pub(crate) fn family(&self, family: Family) -> &rocksdb::ColumnFamily {
         self.rocks.cf_handle(tuning::name(family)).expect("every family is opened with the database")
@@ -205,5 +216,14 @@ impl Kv for RocksKv {
 
     async fn clear(&self, range: KeyRange) -> Result<(), CommitError> {
         self.writer.clear(range).await
+    }
+
+    async fn checkpoint(&self, folder: &Path) -> Result<(), CheckpointError> {
+        let (view, folder) = (self.view.clone(), folder.to_path_buf());
+        let copied = tokio::task::spawn_blocking(move || view.database().copy_to(&folder));
+        match copied.await {
+            Ok(copied) => copied.map_err(|error| CheckpointError::Io(error.into())),
+            Err(panicked) => Err(CheckpointError::Io(panicked.into())),
+        }
     }
 }

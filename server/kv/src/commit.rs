@@ -1,5 +1,6 @@
 //! Writing: one conditional, atomic, durable batch, and what a backend may refuse.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -33,6 +34,31 @@ pub trait Kv: KvRead {
     /// taken earlier may lose the keys too, and it may be repeated. Cheap for any number of keys. Once it answers
     /// `Ok`, the keys stay away after the loss of power.
     async fn clear(&self, range: KeyRange) -> Result<(), CommitError>;
+
+    /// Copies the store as of now into `folder`, which is not there yet and whose parent is; commits go on meanwhile.
+    ///
+    /// What lies there then opens as a store of this backend, with all that was acknowledged before the call. Cheap where
+    /// files can be shared with the copy. A backend whose data lies elsewhere has ways of its own to be backed up: it refuses,
+    /// as this default does, and whoever backs up says so.
+    ///
+    /// # Errors
+    ///
+    /// What `folder` holds then is no copy, and may be removed.
+    async fn checkpoint(&self, folder: &Path) -> Result<(), CheckpointError> {
+        let _ = folder;
+        Err(CheckpointError::Unsupported)
+    }
+}
+
+/// Why a store was not copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// This backend does not copy itself into a folder.
+    #[error("this storage does not copy itself into a folder; back it up by its own means")]
+    Unsupported,
+    /// The disk below, or what the backend said.
+    #[error("the storage could not be copied")]
+    Io(#[source] Cause),
 }
 
 /// Changes that are made together, on conditions that must all hold.

@@ -6,14 +6,14 @@
 //!
 //! Keys are ordered as unsigned bytes inside a [`Family`]; families share nothing but the atomicity of a batch.
 //!
-//! Knows nothing of what the bytes mean, of files or of any database.
+//! Knows nothing of what the bytes mean or of any database; of files only that a copy can be asked for.
 
 mod commit;
 mod key;
 mod memory;
 mod read;
 
-pub use commit::{Batch, CommitError, Kv, Limits, TooLarge};
+pub use commit::{Batch, CheckpointError, CommitError, Kv, Limits, TooLarge};
 pub use key::{Family, Key, KeyRange};
 pub use memory::MemoryKv;
 pub use read::{KvRead, Order, Page, ReadError, Scan};

@@ -9,13 +9,14 @@
 //! Which project may see which blob is a record of the store, written after the bytes are safe.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use neptune_wire::Digest;
+use futures::{StreamExt, TryStreamExt};
+use neptune_wire::{Digest, Micros};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{GetResult, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
@@ -27,6 +28,27 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// Where they lie, if that is a folder.
+    folder: Option<Arc<Path>>,
+}
+
+/// A blob that lies there, whether or not a record stands for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Its name.
+    pub digest: Digest,
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// A part of a write that was broken off: its name stands for no blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    path: PathBuf,
+    /// Its length.
+    pub size_bytes: u64,
+    /// When it was written to last.
+    pub modified: Micros,
 }
 
 /// A blob being read.
@@ -78,18 +100,17 @@ impl Blobs {
     ///
     /// [`BlobError::Storage`] or [`BlobError::DiskFull`] when the folder cannot be made or opened.
     pub fn open_folder(folder: &Path) -> Result<Self, BlobError> {
-        let fault = |error| object_store::Error::Generic { store: "folder", source: Box::new(error) };
         // The folder's own name must outlive a power cut too: what is written below it is only synced up to here.
         std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::File::open(folder.join(".."))?.sync_all())
-            .map_err(fault)?;
+            .map_err(folder_fault)?;
         let local = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self { store: Arc::new(local) })
+        Ok(Self { store: Arc::new(local), folder: Some(folder.into()) })
     }
 
     /// Blobs that end with the process, for tests.
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(InMemory::new()) }
+        Self { store: Arc::new(InMemory::new()), folder: None }
     }
 
     /// Stores the bytes if they have this digest and are at most `limit`; answers their length once they are durable.
@@ -176,6 +197,95 @@ impl Blobs {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// The length of a blob; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Storage`] for a fault other than absence.
+    pub async fn find_size(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        match self.store.head(&path_from_digest(digest)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a blob, after every record of it; one that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Storage`]
+    pub async fn delete(&self, digest: &Digest) -> Result<(), BlobError> {
+        match self.store.delete(&path_from_digest(digest)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Every blob that lies there, in no particular order. What has no digest as its name is passed over.
+    pub fn list(&self) -> BoxStream<'static, Result<StoredBlob, BlobError>> {
+        let found = self.store.list(None).map_err(BlobError::from);
+        let blob = |meta: object_store::ObjectMeta| async move {
+            let digest = meta.location.filename()?.parse().ok()?;
+            Some(StoredBlob { digest, size_bytes: meta.size })
+        };
+        found.try_filter_map(move |meta| async move { Ok(blob(meta).await) }).boxed()
+    }
+
+    /// Parts of writes that were broken off by the end of the process, and of those under way now.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Storage`] when the folder cannot be read.
+    pub async fn list_leftovers(&self) -> Result<Vec<Leftover>, BlobError> {
+        let Some(folder) = self.folder.clone() else { return Ok(vec![]) };
+        let listing = tokio::task::spawn_blocking(move || {
+            let mut found = Vec::new();
+            collect_leftovers(&folder, &mut found).map(|()| found)
+        });
+        listing.await.map_err(io::Error::other).and_then(|found| found).map_err(folder_fault)
+    }
+
+    /// Removes one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Storage`]
+    pub fn delete_leftover(&self, leftover: &Leftover) -> Result<(), BlobError> {
+        match std::fs::remove_file(&leftover.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(folder_fault(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn folder_fault(error: io::Error) -> BlobError {
+    object_store::Error::Generic { store: "folder", source: Box::new(error) }.into()
+}
+
+/// Files whose name ends in `#` and digits, two folders down at most.
+fn collect_leftovers(folder: &Path, found: &mut Vec<Leftover>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect_leftovers(&entry.path(), found)?;
+            continue;
+        }
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
+        if !number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        {
+            continue;
+        }
+        // A write under way ends, and its part is gone.
+        let Ok(meta) = entry.metadata() else { continue };
+        let modified = meta.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let modified = Micros(i64::try_from(modified.as_micros()).unwrap_or(i64::MAX));
+        found.push(Leftover { path: entry.path(), size_bytes: meta.len(), modified });
+    }
+    Ok(())
 }
 
 /// The digest of some bytes.

@@ -22,8 +22,8 @@ use crate::key::{StoreKey, UnknownKey};
 use crate::pyramid::{Page, PageError};
 use crate::record::{
     AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChannelStateRecord,
-    ChartRecord, DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RecordError,
-    SealRecord, SessionRecord, TokenRecord,
+    ChartRecord, DIRECT_SESSION, DeletedRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record,
+    RecordError, RetentionRecord, SealRecord, SessionRecord, TokenRecord, UnneededRecord,
 };
 use crate::sheet::SheetError;
 use crate::store::{FormatRecord, Store, StoreError};
@@ -47,6 +47,14 @@ pub struct Checked {
     pub blobs: u64,
     /// Their bytes.
     pub blob_bytes: u64,
+    /// Blobs and snapshots, of all projects, that no job names; the collector lets go of them after some time.
+    pub unneeded: u64,
+    /// Files of blobs that no project holds, and parts of broken writes; the collector removes them.
+    pub leftovers: u64,
+    /// Their bytes.
+    pub leftover_bytes: u64,
+    /// Jobs whose removal goes on at the next start.
+    pub removing: u64,
 }
 
 /// Something that is not as it was written.
@@ -177,6 +185,12 @@ pub enum Damage {
         /// What its bytes are now.
         found: Digest,
     },
+    /// The folder of blobs.
+    #[error("the blobs cannot be listed: {source}")]
+    UnlistedBlobs {
+        /// What the disk said.
+        source: BlobError,
+    },
     /// A blob that cannot be read.
     #[error("blob {digest} cannot be read: {source}")]
     UnreadableBlob {
@@ -208,13 +222,15 @@ impl Store {
             sealed: SealedCheck::default(),
             sheets: SheetCheck::default(),
             digests: BTreeSet::new(),
+            removing: BTreeSet::new(),
         };
         for family in Family::ALL {
             check.read_family(family).await?;
         }
         check.sealed.end(check.tell);
         check.sheets.end(check.tell);
-        check.read_blobs(blobs).await;
+        let held = check.read_blobs(blobs).await;
+        check.read_leftovers(blobs, &held).await;
         Ok(check.checked)
     }
 }
@@ -230,6 +246,8 @@ struct Check<'a> {
     sealed: SealedCheck,
     sheets: SheetCheck,
     digests: BTreeSet<Digest>,
+    /// Jobs of which any part may be gone. Their deletions are in the control shard, which sorts before all they produced.
+    removing: BTreeSet<JobUid>,
 }
 
 impl Check<'_> {
@@ -239,6 +257,7 @@ impl Check<'_> {
             let page = self.store.kv().scan(Scan::ascending(range)).await?;
             for (key, value) in page.rows {
                 match StoreKey::decode(family, &key) {
+                    Ok(key) if key.data_job().is_some_and(|job| self.removing.contains(job)) => {}
                     Ok(StoreKey::Frame { job, seq }) => self.read_frame(job, seq, &value).await?,
                     Ok(StoreKey::Chunk { job, channel, first }) => {
                         self.checked.chunks += 1;
@@ -283,9 +302,21 @@ impl Check<'_> {
             StoreKey::ServerKey => self.expect(value.len() == 32, key, "the server's key of 32 bytes"),
             StoreKey::JobProperty { .. } => self.expect(str::from_utf8(value).is_ok(), key, "UTF-8 text"),
             StoreKey::JobNumber { .. } => return self.read_job_number(key, value).await,
+            StoreKey::JobDeleted { job } => match DeletedRecord::decode(value) {
+                Ok(deleted) if deleted.removing => {
+                    self.checked.removing += 1;
+                    self.removing.insert(*job);
+                }
+                Ok(_) => {}
+                Err(source) => (self.tell)(Damage::Record { key: key.encode(), source }),
+            },
+            StoreKey::Retention { .. } => self.decode::<RetentionRecord>(key, value),
             StoreKey::Snapshot { digest, .. } | StoreKey::ProjectBlob { digest, .. } => {
                 self.digests.insert(*digest);
-                self.expect(value.is_empty(), key, "empty");
+                if !value.is_empty() {
+                    self.checked.unneeded += 1;
+                    self.decode::<UnneededRecord>(key, value);
+                }
             }
             StoreKey::Seal { .. } => self.decode::<SealRecord>(key, value),
             StoreKey::ChannelState { job, channel } => match ChannelStateRecord::decode(value) {
@@ -404,8 +435,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn read_blobs(&mut self, blobs: &Blobs) {
-        for digest in std::mem::take(&mut self.digests) {
+    /// Answers what projects hold.
+    async fn read_blobs(&mut self, blobs: &Blobs) -> BTreeSet<Digest> {
+        let held = std::mem::take(&mut self.digests);
+        for &digest in &held {
             self.checked.blobs += 1;
             match hash_blob(blobs, &digest).await {
                 Ok(Some((found, size_bytes))) => {
@@ -418,6 +451,28 @@ impl Check<'_> {
                 Err(source) => (self.tell)(Damage::UnreadableBlob { digest, source }),
             }
         }
+        held
+    }
+
+    /// Counts what lies beside them; that is no damage, and a folder that cannot be listed is told.
+    async fn read_leftovers(&mut self, blobs: &Blobs, held: &BTreeSet<Digest>) {
+        let mut listed = blobs.list();
+        while let Some(blob) = listed.next().await {
+            match blob {
+                Ok(blob) if held.contains(&blob.digest) => {}
+                Ok(blob) => self.count_leftover(blob.size_bytes),
+                Err(source) => return (self.tell)(Damage::UnlistedBlobs { source }),
+            }
+        }
+        match blobs.list_leftovers().await {
+            Ok(leftovers) => leftovers.iter().for_each(|leftover| self.count_leftover(leftover.size_bytes)),
+            Err(source) => (self.tell)(Damage::UnlistedBlobs { source }),
+        }
+    }
+
+    fn count_leftover(&mut self, size_bytes: u64) {
+        self.checked.leftovers += 1;
+        self.checked.leftover_bytes += size_bytes;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use neptune_kv::KeyRange;
-use neptune_wire::{Chart, Digest, JobUid, SessionId};
+use neptune_wire::{ChannelKind, Chart, Digest, JobUid, SessionId};
 
 use crate::key::{StoreKey, Tag};
 use crate::record::{
@@ -82,6 +82,16 @@ impl Store {
             tables.sessions[at].binding_parts = part + 1;
         }
         Ok(tables)
+    }
+
+    /// Whether a job has a channel of a kind.
+    pub async fn has_channel_of(&self, job: &JobUid, kind: ChannelKind) -> Result<bool, StoreError> {
+        for (key, value) in self.scan_all(Tag::Channel.job_range(job)).await? {
+            if record_at::<ChannelRecord>(&key, &value)?.kind == kind {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// One page of a job's log.

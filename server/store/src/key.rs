@@ -9,8 +9,8 @@
 //! it is the last field. Everything lies in the `state` family but frames, which lie in `log`, and what is sealed of them,
 //! which lies in `bulk`.
 //!
-//! A new kind of key: 1. a variant of [`Tag`] with its layout, 2. a variant of [`StoreKey`] and its lines in `fields` and
-//! `decode`, 3. a sample in the test. A kind that is no longer written keeps its tag here.
+//! A new kind of key: 1. a variant of [`Tag`] with its layout, and in [`Tag::DATA`] if a job produced it, 2. a variant of
+//! [`StoreKey`] and its lines in `fields` and `decode`, 3. a sample in the test. A kind that is no longer written keeps its tag here.
 
 use std::str;
 
@@ -30,9 +30,11 @@ pub enum Tag {
     ServerKey = u16::from_be_bytes(*b"sk"),
     /// control · `pj` · project → [`ProjectRecord`](crate::ProjectRecord)
     Project = u16::from_be_bytes(*b"pj"),
-    /// control · `pb` · project · 0 · digest (32) → the project may see this blob
+    /// control · `pb` · project · 0 · digest (32) → the project may see this blob; empty, or, once no job was found to name
+    /// it, [`UnneededRecord`](crate::UnneededRecord)
     ProjectBlob = u16::from_be_bytes(*b"pb"),
-    /// control · `sn` · project · 0 · digest (32) → a snapshot of the project whose blobs are all there
+    /// control · `sn` · project · 0 · digest (32) → a snapshot of the project whose blobs are all there; its value is as
+    /// that of a blob
     Snapshot = u16::from_be_bytes(*b"sn"),
     /// control · `jb` · uid (16) → [`JobRecord`](crate::JobRecord)
     Job = u16::from_be_bytes(*b"jb"),
@@ -48,6 +50,10 @@ pub enum Tag {
     AttemptToken = u16::from_be_bytes(*b"tk"),
     /// control · `ta` · BLAKE3 of the token (32) → [`AdminTokenRecord`](crate::AdminTokenRecord)
     AdminToken = u16::from_be_bytes(*b"ta"),
+    /// control · `jd` · uid (16) → [`DeletedRecord`](crate::DeletedRecord), the last record of a job to go
+    JobDeleted = u16::from_be_bytes(*b"jd"),
+    /// control · `rt` · project → [`RetentionRecord`](crate::RetentionRecord)
+    Retention = u16::from_be_bytes(*b"rt"),
     /// data · `ch` · uid (16) · channel u32 → [`ChannelRecord`](crate::ChannelRecord)
     Channel = u16::from_be_bytes(*b"ch"),
     /// data · `ct` · uid (16) · number u32 → [`ChartRecord`](crate::ChartRecord)
@@ -97,6 +103,8 @@ pub enum StoreKey {
     Attempt { job: JobUid, attempt: AttemptNumber },
     AttemptToken { hash: Digest },
     AdminToken { hash: Digest },
+    JobDeleted { job: JobUid },
+    Retention { project: ProjectKey },
     Channel { job: JobUid, channel: u32 },
     Chart { job: JobUid, number: u32 },
     Session { job: JobUid, session: SessionId },
@@ -127,6 +135,23 @@ pub fn shard_of(job: &JobUid) -> u8 {
 }
 
 impl Tag {
+    /// Every tag of the data shards: all that a job produced lies under one of them, and goes with it when it is removed.
+    pub const DATA: [Tag; 13] = [
+        Tag::Channel,
+        Tag::Chart,
+        Tag::Session,
+        Tag::Bindings,
+        Tag::Dropped,
+        Tag::Appended,
+        Tag::Frame,
+        Tag::Seal,
+        Tag::ChannelState,
+        Tag::Chunk,
+        Tag::Page,
+        Tag::Sheet,
+        Tag::LogLine,
+    ];
+
     fn bytes(self) -> [u8; 2] {
         (self as u16).to_be_bytes()
     }
@@ -151,6 +176,14 @@ impl Tag {
         let mut prefix = vec![CONTROL];
         prefix.extend_from_slice(&self.bytes());
         prefix.extend_from_slice(job.as_bytes());
+        KeyRange::prefix(self.family(), prefix)
+    }
+
+    /// Every key of this tag in the control shard that begins with a project's key and a zero byte.
+    pub fn control_range_of_project(self, project: &ProjectKey) -> KeyRange {
+        let mut prefix = vec![CONTROL];
+        prefix.extend_from_slice(&self.bytes());
+        push_project(&mut prefix, project);
         KeyRange::prefix(self.family(), prefix)
     }
 
@@ -191,6 +224,8 @@ impl StoreKey {
             Self::Attempt { .. } => Tag::Attempt,
             Self::AttemptToken { .. } => Tag::AttemptToken,
             Self::AdminToken { .. } => Tag::AdminToken,
+            Self::JobDeleted { .. } => Tag::JobDeleted,
+            Self::Retention { .. } => Tag::Retention,
             Self::Channel { .. } => Tag::Channel,
             Self::Chart { .. } => Tag::Chart,
             Self::Session { .. } => Tag::Session,
@@ -209,7 +244,7 @@ impl StoreKey {
     }
 
     /// The job whose data shard holds the key; `None` for the control shard.
-    fn data_job(&self) -> Option<&JobUid> {
+    pub(crate) fn data_job(&self) -> Option<&JobUid> {
         match self {
             Self::Channel { job, .. }
             | Self::Chart { job, .. }
@@ -244,12 +279,14 @@ impl StoreKey {
     fn push_fields(&self, out: &mut Vec<u8>) {
         match self {
             Self::Format | Self::ServerKey => {}
-            Self::Project { project } => out.extend_from_slice(project.as_str().as_bytes()),
+            Self::Project { project } | Self::Retention { project } => {
+                out.extend_from_slice(project.as_str().as_bytes())
+            }
             Self::ProjectBlob { project, digest } | Self::Snapshot { project, digest } => {
                 push_project(out, project);
                 out.extend_from_slice(digest.as_bytes());
             }
-            Self::Job { job } | Self::Dropped { job } | Self::Seal { job } => {
+            Self::Job { job } | Self::Dropped { job } | Self::JobDeleted { job } | Self::Seal { job } => {
                 out.extend_from_slice(job.as_bytes())
             }
             Self::JobSpec { job, part } => {
@@ -355,6 +392,8 @@ fn decode(bytes: &[u8]) -> Option<StoreKey> {
         b"at" => StoreKey::Attempt { job: rest.job()?, attempt: AttemptNumber(rest.u32()?) },
         b"tk" => StoreKey::AttemptToken { hash: rest.digest()? },
         b"ta" => StoreKey::AdminToken { hash: rest.digest()? },
+        b"jd" => StoreKey::JobDeleted { job: rest.job()? },
+        b"rt" => StoreKey::Retention { project: ProjectKey::new(rest.text()?).ok()? },
         b"ch" => StoreKey::Channel { job: rest.job()?, channel: rest.u32()? },
         b"ct" => StoreKey::Chart { job: rest.job()?, number: rest.u32()? },
         b"ss" => StoreKey::Session { job: rest.job()?, session: rest.session()? },
@@ -476,6 +515,8 @@ mod tests {
                 .boxed(),
             digest().prop_map(|hash| StoreKey::AttemptToken { hash }).boxed(),
             digest().prop_map(|hash| StoreKey::AdminToken { hash }).boxed(),
+            job().prop_map(|job| StoreKey::JobDeleted { job }).boxed(),
+            project().prop_map(|project| StoreKey::Retention { project }).boxed(),
             (job(), any::<u32>()).prop_map(|(job, channel)| StoreKey::Channel { job, channel }).boxed(),
             (job(), any::<u32>()).prop_map(|(job, number)| StoreKey::Chart { job, number }).boxed(),
             (job(), session()).prop_map(|(job, session)| StoreKey::Session { job, session }).boxed(),
@@ -520,20 +561,22 @@ mod tests {
             Tag::Attempt => 9,
             Tag::AttemptToken => 10,
             Tag::AdminToken => 11,
-            Tag::Channel => 12,
-            Tag::Chart => 13,
-            Tag::Session => 14,
-            Tag::Bindings => 15,
-            Tag::Dropped => 16,
-            Tag::Appended => 17,
-            Tag::Frame => 18,
-            Tag::Seal => 19,
-            Tag::ChannelState => 20,
-            Tag::Chunk => 21,
-            Tag::Page => 22,
-            Tag::TablePart => 23,
-            Tag::Sheet => 24,
-            Tag::LogLine => 25,
+            Tag::JobDeleted => 12,
+            Tag::Retention => 13,
+            Tag::Channel => 14,
+            Tag::Chart => 15,
+            Tag::Session => 16,
+            Tag::Bindings => 17,
+            Tag::Dropped => 18,
+            Tag::Appended => 19,
+            Tag::Frame => 20,
+            Tag::Seal => 21,
+            Tag::ChannelState => 22,
+            Tag::Chunk => 23,
+            Tag::Page => 24,
+            Tag::TablePart => 25,
+            Tag::Sheet => 26,
+            Tag::LogLine => 27,
         }
     }
 
@@ -547,6 +590,14 @@ mod tests {
             assert!(tags.insert(key.tag().bytes()), "{:?} twice", key.tag());
         }
         assert_eq!(tags.len(), index(Tag::LogLine) + 1);
+    }
+
+    #[test]
+    fn what_a_job_produced_is_all_listed() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let keys = kinds().into_iter().map(|kind| kind.new_tree(&mut runner).unwrap().current());
+        let data: Vec<Tag> = keys.filter(|key| key.data_job().is_some()).map(|key| key.tag()).collect();
+        assert_eq!(data, Tag::DATA);
     }
 
     #[test]

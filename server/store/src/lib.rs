@@ -12,6 +12,7 @@ pub mod control;
 pub mod data;
 pub mod disk;
 pub mod key;
+pub mod life;
 pub mod pyramid;
 pub mod record;
 pub mod sealed;
@@ -22,18 +23,20 @@ pub mod store;
 pub mod table;
 pub mod writes;
 
-pub use blob::{BlobError, BlobRead, Blobs};
+pub use blob::{BlobError, BlobRead, Blobs, Leftover, StoredBlob};
 pub use check::{Checked, Damage};
 pub use control::StoredJob;
 pub use data::{FramePage, FrameRange, JobTables, StoredSession};
 pub use disk::Disk;
+pub use life::{Held, Measured};
 /// The cut below, for whoever opens a store over a backend.
 pub use neptune_kv as kv;
 pub use record::{
     AbortRecord, AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord,
-    ChannelState, ChannelStateRecord, ChartRecord, DIRECT_SESSION, DroppedRecord, JobRecord, JobSpec,
-    LogCursor, LogState, NumericState, ProjectRecord, Record, RecordError, RowsState, Running, SealRecord,
-    SessionRecord, StatusRecord, Steps, TokenRecord, params_from_spec,
+    ChannelState, ChannelStateRecord, ChartRecord, DIRECT_SESSION, DeletedRecord, DroppedRecord, JobRecord,
+    JobSpec, LogCursor, LogState, NumericState, ProjectRecord, Record, RecordError, RetentionRecord,
+    RowsState, Running, SealRecord, SessionRecord, StatusRecord, Steps, TokenRecord, UnneededRecord,
+    params_from_spec,
 };
 pub use store::{FORMAT, OpenError, Store, StoreError, WriteError};
 pub use writes::Writes;

@@ -9,6 +9,7 @@ mod channel;
 mod channel_state;
 mod disk;
 mod job;
+mod life;
 mod project;
 mod session;
 
@@ -19,6 +20,7 @@ pub use channel_state::{
     Steps,
 };
 pub use job::{AbortRecord, JobRecord, JobSpec, StatusRecord, params_from_spec};
+pub use life::{DeletedRecord, RetentionRecord, UnneededRecord};
 pub use project::ProjectRecord;
 pub use session::{AppendedRecord, BindingsRecord, DIRECT_SESSION, DroppedRecord, SessionRecord};
 

@@ -257,6 +257,15 @@ impl Store {
         self.settle(writes.into_batch()).await
     }
 
+    /// Copies everything but the bytes of blobs, as of now, into a folder that is not there; what opens a folder opens it.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`](neptune_kv::CheckpointError); the folder is no copy then.
+    pub async fn checkpoint(&self, folder: &std::path::Path) -> Result<(), neptune_kv::CheckpointError> {
+        self.kv.checkpoint(folder).await
+    }
+
     /// Writes something that changes nothing, to find out whether a full disk has room again.
     ///
     /// # Errors
@@ -275,12 +284,7 @@ impl Store {
         let mut busy = 0;
         let mut in_doubt = false;
         loop {
-            if self.disk.has_failed() {
-                return Err(WriteError::Failed);
-            }
-            if self.closed.load(Ordering::Acquire) {
-                return Err(WriteError::Closed);
-            }
+            self.check_open()?;
             let answer = self.kv.commit(batch.clone()).await;
             match &answer {
                 Ok(()) => self.disk.found(false),
@@ -317,18 +321,21 @@ impl Store {
         }
     }
 
+    /// Refuses to write where no write can succeed any more.
+    pub(crate) fn check_open(&self) -> Result<(), WriteError> {
+        if self.disk.has_failed() {
+            return Err(WriteError::Failed);
+        }
+        if self.closed.load(Ordering::Acquire) { Err(WriteError::Closed) } else { Ok(()) }
+    }
+
     /// Deletes keys that nobody refers to any more; may be repeated.
     ///
     /// # Errors
     ///
     /// [`WriteError`]; some of the keys may be gone.
     pub(crate) async fn clear(&self, range: KeyRange) -> Result<(), WriteError> {
-        if self.disk.has_failed() {
-            return Err(WriteError::Failed);
-        }
-        if self.closed.load(Ordering::Acquire) {
-            return Err(WriteError::Closed);
-        }
+        self.check_open()?;
         match self.kv.clear(range).await {
             Ok(()) => Ok(()),
             Err(CommitError::ReadOnly) => {
@@ -345,11 +352,17 @@ impl Store {
         }
     }
 
-    /// Whether what the batch puts lies there.
+    /// Whether what the batch puts lies there, and what it deletes does not.
     async fn holds(&self, batch: &Batch) -> Result<bool, StoreError> {
-        let keys: Vec<Key> = batch.put.iter().map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Key> = batch.put.iter().map(|(key, _)| key).chain(&batch.delete).cloned().collect();
         let found = self.kv.get_many(&keys).await?;
-        Ok(found.iter().zip(&batch.put).all(|(found, (_, put))| found.as_ref() == Some(put)))
+        let wanted = batch.put.iter().map(|(_, put)| Some(put)).chain(batch.delete.iter().map(|_| None));
+        // A batch deletes before it puts, so a key in both is there.
+        let put_again = |key: &Key| batch.put.iter().any(|(put, _)| put == key);
+        Ok(keys
+            .iter()
+            .zip(found.iter().zip(wanted))
+            .all(|(key, (found, wanted))| found.as_ref() == wanted || wanted.is_none() && put_again(key)))
     }
 
     /// One record; `None` when it is absent.

@@ -9,10 +9,11 @@ use neptune_kv::{Batch, Key, Limits};
 use neptune_wire::{AttemptNumber, Digest, JobUid, ProjectKey, SessionId};
 
 use crate::key::StoreKey;
+use crate::life::{Held, value_of_held};
 use crate::record::{
     AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChannelStateRecord,
-    ChartRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, SealRecord, SessionRecord,
-    TokenRecord,
+    ChartRecord, DeletedRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record, RetentionRecord,
+    SealRecord, SessionRecord, TokenRecord, UnneededRecord,
 };
 use crate::sheet::Place;
 
@@ -61,6 +62,11 @@ impl Writes {
         self.batch.put.push((key, value));
     }
 
+    fn delete(&mut self, key: Key) {
+        self.size_bytes += key.bytes.len();
+        self.batch.delete.push(key);
+    }
+
     fn create(&mut self, key: StoreKey, record: &impl Record) {
         let key = key.encode();
         self.expect(&key, None);
@@ -93,6 +99,80 @@ impl Writes {
         self.put(StoreKey::Snapshot { project: project.clone(), digest: *digest }.encode(), Bytes::new());
     }
 
+    /// Whether a blob of a project is needed, as far as is known; `old` is how it is held now.
+    pub fn replace_project_blob(
+        &mut self,
+        project: &ProjectKey,
+        old: &Held,
+        unneeded: Option<UnneededRecord>,
+    ) {
+        let key = StoreKey::ProjectBlob { project: project.clone(), digest: old.digest };
+        self.replace_held(&key, old, unneeded);
+    }
+
+    /// The same of a snapshot.
+    pub fn replace_snapshot(&mut self, project: &ProjectKey, old: &Held, unneeded: Option<UnneededRecord>) {
+        let key = StoreKey::Snapshot { project: project.clone(), digest: old.digest };
+        self.replace_held(&key, old, unneeded);
+    }
+
+    fn replace_held(&mut self, key: &StoreKey, old: &Held, unneeded: Option<UnneededRecord>) {
+        debug_assert!(old.unneeded != unneeded);
+        let key = key.encode();
+        self.expect(&key, Some(value_of_held(old.unneeded.as_ref())));
+        self.put(key, value_of_held(unneeded.as_ref()));
+    }
+
+    /// A project lets go of a blob; the bytes go later, if no project holds them.
+    pub fn delete_project_blob(&mut self, project: &ProjectKey, old: &Held) {
+        let key = StoreKey::ProjectBlob { project: project.clone(), digest: old.digest }.encode();
+        self.expect(&key, Some(value_of_held(old.unneeded.as_ref())));
+        self.delete(key);
+    }
+
+    /// A project lets go of a snapshot, before any of its files.
+    pub fn delete_snapshot(&mut self, project: &ProjectKey, old: &Held) {
+        let key = StoreKey::Snapshot { project: project.clone(), digest: old.digest }.encode();
+        self.expect(&key, Some(value_of_held(old.unneeded.as_ref())));
+        self.delete(key);
+    }
+
+    /// A job's deletion, or what became of it; the job's record is replaced in the same commit.
+    pub fn put_deleted(&mut self, job: &JobUid, record: &DeletedRecord) {
+        self.put(StoreKey::JobDeleted { job: *job }.encode(), record.encode());
+    }
+
+    /// The deletion is undone; the job's record is replaced in the same commit.
+    pub fn delete_deleted(&mut self, job: &JobUid) {
+        self.delete(StoreKey::JobDeleted { job: *job }.encode());
+    }
+
+    /// An attempt of a job that is being removed, with its token.
+    pub fn delete_attempt(&mut self, job: &JobUid, attempt: AttemptNumber, token_hash: &Digest) {
+        self.delete(StoreKey::Attempt { job: *job, attempt }.encode());
+        self.delete(StoreKey::AttemptToken { hash: *token_hash }.encode());
+    }
+
+    /// The last of a job that is being removed: its own record, `rest` of those beside it, and its deletion.
+    pub(crate) fn delete_job(
+        &mut self,
+        job: &JobUid,
+        record: &JobRecord,
+        rest: impl IntoIterator<Item = StoreKey>,
+    ) {
+        let key = StoreKey::Job { job: *job }.encode();
+        self.expect(&key, Some(record.encode()));
+        self.delete(key);
+        self.delete(StoreKey::JobNumber { project: record.project.clone(), number: record.number }.encode());
+        rest.into_iter().for_each(|key| self.delete(key.encode()));
+        self.delete_deleted(job);
+    }
+
+    /// A project's rules of retention; its record is replaced in the same commit or they are written alone.
+    pub fn put_retention(&mut self, project: &ProjectKey, record: &RetentionRecord) {
+        self.put(StoreKey::Retention { project: project.clone() }.encode(), record.encode());
+    }
+
     /// A new job with all that belongs to it; its project's counter goes beside it.
     pub fn create_job<'a>(
         &mut self,
@@ -114,6 +194,19 @@ impl Writes {
         }
     }
 
+    /// The same, with a number that the project's counter may have passed: nothing may have it.
+    pub fn create_numbered_job<'a>(
+        &mut self,
+        job: &JobUid,
+        record: &JobRecord,
+        spec: &JobSpec,
+        properties: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) {
+        let number = StoreKey::JobNumber { project: record.project.clone(), number: record.number };
+        self.expect(&number.encode(), None);
+        self.create_job(job, record, spec, properties);
+    }
+
     /// What changed of a job; `new.revision` must be above `old.revision`.
     pub fn replace_job(&mut self, job: &JobUid, old: &JobRecord, new: &JobRecord) {
         debug_assert!(new.revision > old.revision);
@@ -128,9 +221,7 @@ impl Writes {
 
     /// Removes a property; the job's record is replaced in the same commit.
     pub fn delete_property(&mut self, job: &JobUid, name: &str) {
-        let key = StoreKey::JobProperty { job: *job, name: name.into() }.encode();
-        self.size_bytes += key.bytes.len();
-        self.batch.delete.push(key);
+        self.delete(StoreKey::JobProperty { job: *job, name: name.into() }.encode());
     }
 
     /// A new attempt and the hash of its token.

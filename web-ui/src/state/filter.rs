@@ -144,7 +144,8 @@ impl JobFilter {
 
     /// Whether the list shows this job.
     pub fn matches(&self, job: &Job) -> bool {
-        self.project.as_ref().is_none_or(|project| *project == job.project)
+        job.deleted.is_none()
+            && self.project.as_ref().is_none_or(|project| *project == job.project)
             && self.tags.iter().all(|tag| job.tags.contains(tag))
             && (self.states.is_empty() || self.states.contains(&job.state))
             && self.words_occur(job)

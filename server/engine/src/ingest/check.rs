@@ -75,7 +75,7 @@ fn blocks(frame: &Frame<'_>, open: &OpenSession) -> Result<(u64, u64, Vec<LogSte
     Ok((points, dropped, logs))
 }
 
-fn check_kind(inner: &Inner, channel: u32, block: &Block<'_>) -> Result<(), Refused> {
+pub(crate) fn check_kind(inner: &Inner, channel: u32, block: &Block<'_>) -> Result<(), Refused> {
     let head = &inner.channels[channel as usize];
     let fits = matches!(
         (&head.head, block),

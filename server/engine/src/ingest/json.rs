@@ -19,10 +19,10 @@ use crate::registry::JobCell;
 /// Longest idempotency key.
 const KEY_BYTES: usize = 256;
 /// Bytes of all frames of one request: with their keys they fit one commit of 1 MiB.
-const FRAMES_BYTES: usize = 900 << 10;
+pub(crate) const FRAMES_BYTES: usize = 900 << 10;
 
 /// What stands for an idempotency key.
-pub(super) fn key_hash(key: &str) -> Result<Digest, Refused> {
+pub(crate) fn key_hash(key: &str) -> Result<Digest, Refused> {
     if key.is_empty() || key.len() > KEY_BYTES {
         return Err(Refused::field("Idempotency-Key", "must be 1 to 256 bytes, different for every request"));
     }

@@ -63,7 +63,7 @@ impl Core {
     /// # Errors
     ///
     /// [`Refused::ReadOnly`] while the disk has no room for them.
-    pub(super) async fn settled(&self, session: &Session) -> Result<u64, Refused> {
+    pub(crate) async fn settled(&self, session: &Session) -> Result<u64, Refused> {
         let (mut mark, mut full) = (session.mark.subscribe(), self.store.disk().follow());
         loop {
             let stored = *mark.borrow_and_update();

@@ -21,7 +21,7 @@ const TAGS: usize = 256;
 const SPEC_BYTES: usize = 512 << 10;
 
 /// Checks a job about to be created.
-pub(super) fn create(create: &CreateJob) -> Result<(), Refused> {
+pub(crate) fn create(create: &CreateJob) -> Result<(), Refused> {
     text_bytes("name", Some(&create.name), NAME_BYTES)?;
     text_bytes("description", Some(&create.description), DESCRIPTION_BYTES)?;
     let mut names = HashSet::new();
@@ -44,7 +44,7 @@ pub(super) fn create(create: &CreateJob) -> Result<(), Refused> {
 }
 
 /// Checks the part of a job that never changes.
-pub(super) fn spec(spec: &JobSpec) -> Result<(), Refused> {
+pub(crate) fn spec(spec: &JobSpec) -> Result<(), Refused> {
     if spec_size_bytes(spec) > SPEC_BYTES {
         let what = "size of params, command and environment in bytes";
         return Err(Refused::TooLarge { what, limit: SPEC_BYTES as u64 });
@@ -69,7 +69,7 @@ pub(super) fn claim(claim: &ClaimJob) -> Result<(), Refused> {
 }
 
 /// Checks the length of a text.
-pub(super) fn text_bytes(field: &str, text: Option<&str>, limit: usize) -> Result<(), Refused> {
+pub(crate) fn text_bytes(field: &str, text: Option<&str>, limit: usize) -> Result<(), Refused> {
     match text {
         Some(text) if text.len() > limit => {
             Err(Refused::field(field, format!("must be at most {limit} bytes of text")))
@@ -108,7 +108,7 @@ fn properties_fit<'a>(properties: impl Iterator<Item = (&'a String, &'a str)>) -
 }
 
 /// The tags a job ends up with: sorted, each once.
-pub(super) fn tags(base: Vec<Tag>, added: Vec<Tag>, removed: &[Tag]) -> Result<Vec<Tag>, Refused> {
+pub(crate) fn tags(base: Vec<Tag>, added: Vec<Tag>, removed: &[Tag]) -> Result<Vec<Tag>, Refused> {
     let mut tags: BTreeSet<Tag> = base.into_iter().chain(added).collect();
     for tag in removed {
         tags.remove(tag);

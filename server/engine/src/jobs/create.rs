@@ -19,7 +19,7 @@ impl Core {
         let project = self.registry.find_project(&create.project)?;
         checks::create(&create)?;
         if let Some(snapshot) = &create.snapshot
-            && !self.store.has_snapshot(&create.project, snapshot).await?
+            && !self.use_snapshot(&create.project, snapshot, now).await?
         {
             return Err(Refused::UnknownSnapshot);
         }
@@ -55,7 +55,8 @@ impl Core {
         writes.create_job(&uid, &record, &spec, &create.properties);
         self.store.commit(writes).await?;
         *project.record.lock().expect(crate::registry::LOCK) = new;
-        let stored = StoredJob { uid, record, spec, properties: create.properties, attempts: vec![] };
+        let stored =
+            StoredJob { uid, record, spec, properties: create.properties, attempts: vec![], deleted: None };
         let cell = self.registry.add_job(stored, 0);
         self.registry.publish(&cell, |_, _, _| {});
         Ok(Job::clone(&cell.job()))

@@ -20,6 +20,7 @@ impl Core {
         event: Event,
         fresh: Option<AttemptRecord>,
     ) -> Result<(), Refused> {
+        cell.check_kept()?;
         let old = cell.record();
         let status = status_from_record(&old.status);
         let attempt = named_attempt(&event);

@@ -8,7 +8,7 @@ use super::column::{Column, Seen};
 use super::filter::{Field, Operand, Stat};
 use super::paged::{Cell, Paged, count};
 use super::plan::Plan;
-use super::rows::Rows;
+use super::rows::{Rows, Shown};
 
 /// Asked columns of some rows.
 pub(crate) struct Asked<'t> {
@@ -70,12 +70,17 @@ pub(crate) fn value_of_entry(operand: &Operand, entry: &Entry) -> TableValue {
 /// Columns of metrics, params and properties by kind and name, from behind `after`, and how many there are in all.
 pub(crate) fn discover(
     rows: &Rows,
+    shown: Shown,
     project: Option<&str>,
     prefix: &str,
     after: Option<(ColumnKind, &str)>,
     limit: usize,
 ) -> (Vec<ColumnInfo>, u64) {
-    let project = project.map(|key| Plan::project(rows, key));
+    let mut plans: Vec<Plan<'_>> = project.map(|key| Plan::project(rows, key)).into_iter().collect();
+    // Without any, columns know by themselves how many jobs they have.
+    if shown == Shown::Deleted || rows.has_deleted() {
+        plans.push(Plan::Shown { rows, shown });
+    }
     let prefix = prefix.to_lowercase();
     let mut found = Vec::new();
     let mut total = 0;
@@ -103,11 +108,11 @@ pub(crate) fn discover(
     let mut metrics: Vec<_> = rows.metrics().iter().collect();
     metrics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     for metric in metrics {
-        offer(ColumnKind::Metric, &metric.name, &|| jobs_in(rows, &metric.cells, project.as_ref()));
+        offer(ColumnKind::Metric, &metric.name, &|| jobs_in(rows, &metric.cells, &plans));
     }
     for (kind, columns) in [(ColumnKind::Param, &rows.params), (ColumnKind::Property, &rows.properties)] {
         for (name, column) in columns {
-            offer(kind, name, &|| jobs_in(rows, &column.codes, project.as_ref()));
+            offer(kind, name, &|| jobs_in(rows, &column.codes, &plans));
         }
     }
     (found, total)
@@ -121,11 +126,13 @@ fn place(kind: ColumnKind) -> u8 {
     }
 }
 
-fn jobs_in<T: Cell>(rows: &Rows, column: &Paged<T>, project: Option<&Plan<'_>>) -> u64 {
-    let Some(project) = project else { return column.held() as u64 };
+fn jobs_in<T: Cell>(rows: &Rows, column: &Paged<T>, plans: &[Plan<'_>]) -> u64 {
+    if plans.is_empty() {
+        return column.held() as u64;
+    }
     let pages = column.page_numbers().map(|page| {
         let held = column.select(page, 0, &rows.present(page), |_| true);
-        count(&project.select(page, &held)) as u64
+        count(&plans.iter().fold(held, |open, plan| plan.select(page, &open))) as u64
     });
     pages.sum()
 }

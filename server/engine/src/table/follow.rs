@@ -18,7 +18,7 @@ use super::filter::{Expr, Operand};
 use super::paged::{Mask, NONE, PAGE_ROWS};
 use super::plan::Plan;
 use super::question::refused;
-use super::rows::{Changed, Rows};
+use super::rows::{Changed, Rows, Shown};
 use crate::registry::Registry;
 use crate::{LiveEvent, Refused};
 
@@ -146,7 +146,8 @@ impl FollowRows {
     }
 
     fn plans<'t>(&self, rows: &'t Rows, now: Micros) -> Result<Vec<Plan<'t>>, Refused> {
-        let mut plans = Vec::new();
+        // A job that is deleted leaves, one that is restored enters.
+        let mut plans = vec![Plan::Shown { rows, shown: Shown::Kept }];
         plans.extend(self.project.as_ref().map(|key| Plan::project(rows, key.as_str())));
         plans.push(Plan::new(rows, &self.filter, now).map_err(|error| refused("filter", error))?);
         Ok(plans)

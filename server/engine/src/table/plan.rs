@@ -15,7 +15,7 @@ use super::filter::{
     Check, Compare, Expr, Field, FilterError, Operand, Test, Value, read_length, read_moment,
 };
 use super::paged::{Cell as _, Mask, NONE, PAGE_ROWS, Paged, rows_of};
-use super::rows::Rows;
+use super::rows::{Rows, Shown};
 
 /// Memory one regular expression may take.
 const REGEX_BYTES: usize = 1 << 20;
@@ -55,6 +55,11 @@ pub(crate) enum Plan<'t> {
         none: bool,
     },
     Rows(RowTest<'t>),
+    /// Rows of jobs that are asked about at all.
+    Shown {
+        rows: &'t Rows,
+        shown: Shown,
+    },
 }
 
 type EntryTest<'t> = Box<dyn Fn(&Entry) -> bool + 't>;
@@ -133,6 +138,7 @@ impl<'t> Plan<'t> {
             }
             Plan::Not(inner) => without(open, &inner.select(page, open)),
             Plan::Nothing => NONE,
+            Plan::Shown { rows, shown } => rows.shown(page, open, *shown),
             Plan::Numbers { column, lane, test } => select_numbers(column, *lane, page, open, test),
             Plan::Duration { rows, now, test } => {
                 let duration = Column::Duration { rows, now: *now };

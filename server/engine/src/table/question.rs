@@ -11,7 +11,7 @@ use super::filter::{
 use super::group::{self, GroupSort, Groups};
 use super::order::{Cursor, Order, order_number};
 use super::plan::Plan;
-use super::rows::Rows;
+use super::rows::{Rows, Shown};
 use crate::registry::Registry;
 use crate::{Engine, Grant, Refused};
 
@@ -26,6 +26,7 @@ const WORDS: usize = 32;
 
 /// A checked request.
 pub(crate) struct Question {
+    shown: Shown,
     project: Option<ProjectKey>,
     words: Vec<String>,
     filter: Expr,
@@ -77,8 +78,21 @@ impl Question {
             return Err(Refused::field("search", format!("must be at most {WORDS} words")));
         }
         let filter = Expr::And(vec![read_filter(query.filter.as_deref())?, read_lists(query)?]);
-        let project = query.project.clone();
-        Ok(Question { project, words, filter, sort, columns, group, group_sort, limit, after, now, order })
+        let (shown, project) = (Shown::from_asked(query.deleted), query.project.clone());
+        Ok(Question {
+            shown,
+            project,
+            words,
+            filter,
+            sort,
+            columns,
+            group,
+            group_sort,
+            limit,
+            after,
+            now,
+            order,
+        })
     }
 
     /// Whether anything asked for is a metric.
@@ -89,7 +103,7 @@ impl Question {
     }
 
     fn answer(&self, rows: &Rows, registry: &Registry) -> Result<JobsAnswer, Refused> {
-        let mut plans = Vec::new();
+        let mut plans = vec![Plan::Shown { rows, shown: self.shown }];
         plans.extend(self.project.as_ref().map(|key| Plan::project(rows, key.as_str())));
         plans.push(Plan::new(rows, &self.filter, self.now).map_err(|error| refused("filter", error))?);
         plans.extend(self.words.iter().map(|word| Plan::word(rows, word)));
@@ -290,12 +304,12 @@ impl Engine {
         let limit = read_limit(query.limit)?;
         let after = query.cursor.as_deref().map(read_column_cursor).transpose()?;
         self.core.registry.table.filled().await;
-        let ColumnsQuery { project, prefix, .. } = query.clone();
+        let ColumnsQuery { project, prefix, deleted, .. } = query.clone();
         self.ask(move |rows, _| {
-            let project = project.as_ref().map(ProjectKey::as_str);
+            let (shown, project) = (Shown::from_asked(deleted), project.as_ref().map(ProjectKey::as_str));
             let after = after.as_ref().map(|(kind, name)| (*kind, name.as_str()));
             let (mut items, total) =
-                answer::discover(rows, project, prefix.as_deref().unwrap_or_default(), after, limit);
+                answer::discover(rows, shown, project, prefix.as_deref().unwrap_or_default(), after, limit);
             let more = items.len() > limit;
             items.truncate(limit);
             let next =

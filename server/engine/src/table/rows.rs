@@ -11,6 +11,7 @@ use neptune_wire::{ChannelSummary, Job, JobId, JobUid, Number, ParamValue, Proje
 use super::coded::{Coded, Kind};
 use super::filter::Stat;
 use super::paged::{Cell as _, Mask, NONE, PAGE_ROWS, Paged, cell};
+use super::plan::without;
 
 /// Lanes of a metric.
 pub(crate) const LANES: usize = 5;
@@ -25,6 +26,8 @@ pub(crate) struct Rows {
     by_uid: HashMap<JobUid, u32>,
     free: Vec<u32>,
     present: Vec<Mask>,
+    /// Rows of jobs that are deleted and can be restored; they are present too.
+    deleted: Vec<Mask>,
     pub(crate) texts: Texts,
     pub(crate) numbers: Numbers,
     metrics: Vec<Metric>,
@@ -74,6 +77,23 @@ pub(crate) struct Metric {
     pub(crate) cells: Paged<f64>,
 }
 
+/// Which jobs are asked about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Those that are not deleted.
+    #[default]
+    Kept,
+    /// Those that are, and can be restored.
+    Deleted,
+}
+
+impl Shown {
+    /// As a request has it, where nothing said means `false`.
+    pub(crate) fn from_asked(deleted: Option<bool>) -> Shown {
+        if deleted == Some(true) { Shown::Deleted } else { Shown::Kept }
+    }
+}
+
 /// A changed row, for those who follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Changed {
@@ -89,6 +109,7 @@ impl Default for Rows {
             by_uid: HashMap::new(),
             free: Vec::new(),
             present: Vec::new(),
+            deleted: Vec::new(),
             texts: Texts {
                 project: Coded::new(),
                 name: Coded::new(),
@@ -144,6 +165,21 @@ impl Rows {
         self.present.get(page as usize).copied().unwrap_or(NONE)
     }
 
+    /// Those of `open` that are of jobs which are asked about.
+    pub(crate) fn shown(&self, page: u32, open: &Mask, shown: Shown) -> Mask {
+        let deleted = self.deleted.get(page as usize).unwrap_or(&NONE);
+        let kept = without(open, deleted);
+        match shown {
+            Shown::Kept => kept,
+            Shown::Deleted => without(open, &kept),
+        }
+    }
+
+    /// Whether any job is deleted.
+    pub(crate) fn has_deleted(&self) -> bool {
+        self.deleted.iter().any(|page| *page != NONE)
+    }
+
     pub(crate) fn find_metric(&self, name: &str) -> Option<&Metric> {
         self.metric_index.get(name).map(|at| &self.metrics[*at])
     }
@@ -176,7 +212,9 @@ impl Rows {
         let (row, _) = self.row_of(&job.uid);
         // Its metrics may have been taken in before.
         let fresh = self.numbers.number.get(row, 0).is_absent();
-        let changed = self.take_fields(row, job) | self.take_properties(row, job);
+        let changed = self.take_fields(row, job)
+            | self.take_properties(row, job)
+            | self.take_deleted(row, job.deleted.is_some());
         if fresh {
             self.take_params(row, job);
         }
@@ -210,6 +248,20 @@ impl Rows {
             | set(exit_code, job.exit_code.map(f64::from))
             | set(dropped, Some(job.dropped_points as f64));
         texts | numbers
+    }
+
+    fn take_deleted(&mut self, row: u32, deleted: bool) -> bool {
+        let (page, word, bit) = (row as usize / PAGE_ROWS, row as usize % PAGE_ROWS / 64, 1 << (row % 64));
+        if !deleted && self.deleted.len() <= page {
+            return false;
+        }
+        if self.deleted.len() <= page {
+            self.deleted.resize(page + 1, NONE);
+        }
+        let before = self.deleted[page][word];
+        let after = if deleted { before | bit } else { before & !bit };
+        self.deleted[page][word] = after;
+        before != after
     }
 
     fn take_properties(&mut self, row: u32, job: &Job) -> bool {
@@ -297,7 +349,6 @@ impl Rows {
     }
 
     /// Forgets a job; its row goes to the next new one.
-    #[cfg_attr(not(test), allow(dead_code, reason = "jobs are not deleted yet"))]
     pub(crate) fn remove(&mut self, uid: &JobUid) {
         let Some(row) = self.by_uid.remove(uid) else { return };
         // Told while its id is still known.
@@ -317,6 +368,7 @@ impl Rows {
             columns.retain(|_, column| !column.clear(row) || column.codes.held() > 0);
         }
         self.properties_of.remove(&row);
+        self.take_deleted(row, false);
         self.unsaved.insert(row / CHUNK_ROWS);
         self.present[row as usize / PAGE_ROWS][row as usize % PAGE_ROWS / 64] &= !(1 << (row % 64));
         self.free.push(row);

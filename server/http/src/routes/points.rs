@@ -67,7 +67,7 @@ impl utoipa::PartialSchema for PointsByChannel {
 
 impl utoipa::ToSchema for PointsByChannel {}
 
-fn idempotency_key(headers: &HeaderMap) -> Result<&str, Failure> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<&str, Failure> {
     let wanted = format!(
         "the header Idempotency-Key is needed: 1 to {} visible characters that name this very request, such as a UUID",
         limits::KEY_BYTES

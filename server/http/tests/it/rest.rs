@@ -35,7 +35,7 @@ async fn what_is_wrong_with_an_address_is_named() {
     check(w, "GET /api/v1/jobs/trig", expect![[r#"400 invalid-field [id] "trig" is not a job id such as TRIG-12 or a job uid (32 hexadecimal digits)"#]]).await;
     check(w, "GET /api/v1/jobs/TRIG-9", expect!["404 unknown-job [job] no job TRIG-9"]).await;
     check(w, "GET /api/v1/projects/NONE", expect!["404 unknown-project [project] no project NONE"]).await;
-    check(w, "GET /api/v1/jobs?limt=3", expect!["400 invalid-field [limt] unknown field `limt`, expected one of `project`, `search`, `tags`, `states`, `filter`, `columns`, `group`, `sort`, `limit`, `cursor`"]).await;
+    check(w, "GET /api/v1/jobs?limt=3", expect!["400 invalid-field [limt] unknown field `limt`, expected one of `project`, `search`, `tags`, `states`, `deleted`, `filter`, `columns`, `group`, `sort`, `limit`, `cursor`"]).await;
     check(
         w,
         "GET /api/v1/jobs?limit=many",

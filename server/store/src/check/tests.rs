@@ -99,6 +99,38 @@ async fn damaged_records_and_unknown_keys_are_told() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_being_removed_may_be_in_any_state() {
+    let world = world().await;
+    let mut writes = Writes::new();
+    let deleted = DeletedRecord { since: Micros(1), until: Micros(1), reason: "x".into(), removing: true };
+    writes.put_deleted(&JOB, &deleted);
+    world.store.commit(writes).await.unwrap();
+    // The mark is gone, frames are not: damage, if the job were to stay.
+    world.damage(Batch::new().delete(StoreKey::Session { job: JOB, session: SESSION }.encode())).await;
+    let checked = world.check(expect![[r#""#]]).await;
+    assert_eq!((checked.removing, checked.frames), (1, 0));
+}
+
+#[tokio::test]
+async fn what_no_project_holds_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open_folder(folder.path()).unwrap();
+    let world = World { blobs, ..world().await };
+    for bytes in [&b"bytes"[..], b"orphan"] {
+        let digest = digest_from_bytes(bytes);
+        world.blobs.put(&digest, blob_from_bytes(bytes), 100).await.unwrap();
+    }
+    let hex = digest_from_bytes(b"bytes").to_string();
+    std::fs::write(folder.path().join(&hex[..2]).join(format!("{hex}#1")), "broken off").unwrap();
+    let held = world.store.find_project_blobs(&project(), &[digest_from_bytes(b"bytes")]).await.unwrap();
+    let mut writes = Writes::new();
+    writes.replace_project_blob(&project(), &held[0].unwrap(), Some(UnneededRecord { since: Micros(5) }));
+    world.store.commit(writes).await.unwrap();
+    let checked = world.check(expect![[r#""#]]).await;
+    assert_eq!((checked.unneeded, checked.leftovers, checked.leftover_bytes), (1, 2, 16));
+}
+
+#[tokio::test]
 async fn damaged_frames_and_marks_are_told() {
     let world = world().await;
     let at = |seq| StoreKey::Frame { job: JOB, seq }.encode();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 use neptune_wire::id::ClaimId;
 use neptune_wire::job::{Direction, Exit, ExitKind, Metric, Param};
+use neptune_wire::project::{Retention, RetentionRule};
 use neptune_wire::{
     AttemptNumber, ChannelKind, ChannelName, ChannelOrigin, Chart, Digest, JobState, JobUid, Line, Micros,
     Number, ParamName, ParamValue, ProjectKey, Series, Tag,
@@ -157,6 +158,27 @@ fn sessions_and_counts() {
         &AppendedRecord { points: 1, asked: [b'a'; 32] },
         expect![[r#"\x01\x01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"#]],
     );
+}
+
+#[test]
+fn ends_of_life() {
+    check(
+        &DeletedRecord { since: Micros(1), until: Micros(2), reason: "why".into(), removing: true },
+        expect![[r#"\x01\x02\x04\x03why\x01"#]],
+    );
+    check(&UnneededRecord { since: Micros(64) }, expect![[r#"\x01\x80\x01"#]]);
+    let rule = RetentionRule {
+        states: vec![JobState::Failed],
+        older_than_days: Some(30),
+        keep_last: Some(200),
+        keep_tagged: vec![Tag::new("best").unwrap()],
+    };
+    let retention = Retention { rules: vec![rule, RetentionRule::default()] };
+    check(
+        &RetentionRecord::from(&retention),
+        expect![[r#"\x01\x02\x01\x08\x01\x1e\x01\xc8\x01\x01\x04best\x00\x00\x00\x00"#]],
+    );
+    assert_eq!(Retention::from(RetentionRecord::from(&retention)), retention);
 }
 
 #[test]

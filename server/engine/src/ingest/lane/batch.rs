@@ -183,7 +183,7 @@ impl Placed {
     }
 
     fn place_json(&mut self, entry: JsonEntry) {
-        if let Err(why) = entry.heads.check_current() {
+        if let Err(why) = entry.cell.check_kept().and_then(|()| entry.heads.check_current()) {
             // Nobody waits for the answer any more if it cannot be sent.
             let _ = entry.stored.send(Err(why));
             return;

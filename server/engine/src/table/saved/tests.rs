@@ -203,6 +203,49 @@ proptest! {
     }
 }
 
+/// What is saved of a removed job goes with the next save; the others' is taken at a start as before.
+#[tokio::test(start_paused = true)]
+async fn a_removed_job_is_saved_no_more() {
+    let mut world = World::new().await;
+    for job in 1..=JOBS {
+        world.send(job, &[f64::from(job)]).await;
+        world.act(Act::Seal { job }).await;
+    }
+    world.act(Act::Save).await;
+    let saved = async |world: &World| {
+        let saved = world.engine.core.store.read_saved_table().await.unwrap();
+        let rows = saved.chunks.iter().flat_map(|chunk| decode(&chunk.bytes).unwrap().rows);
+        rows.map(|row| row.uid).collect::<BTreeSet<_>>()
+    };
+    let all: BTreeSet<JobUid> = (1..=JOBS).map(uid).collect();
+    assert_eq!(saved(&world).await, all);
+    let exit = serde_json::json!({ "how": { "kind": "code", "code": 0 }, "ended_micros": NOW.0 });
+    let exit: neptune_wire::job::Exit = serde_json::from_value(exit).unwrap();
+    let job = JobRef::Uid(uid(JOBS));
+    world.engine.end_attempt(&world.grant, &job, FIRST, exit, NOW).await.unwrap();
+    let delete = |now| neptune_wire::life::DeleteQuery { now, reason: None };
+    world.engine.delete_job(&world.grant, &job, delete(false), NOW).await.unwrap();
+    // It may come back, and may be looked at until then.
+    world.act(Act::Save).await;
+    assert_eq!(saved(&world).await, all);
+    world.act(Act::Restart).await;
+    let query =
+        JobsQuery { deleted: Some(true), columns: Some("metric.loss.count".into()), ..JobsQuery::default() };
+    let asked = world.engine.list_jobs(&world.grant, &query, NOW).await.unwrap();
+    assert!(
+        matches!(&asked, JobsAnswer::Rows(page) if page.items.len() == 1
+        && page.items[0].values == [Some(TableValue::Integer(1))]),
+        "{asked:?}"
+    );
+    world.engine.delete_job(&world.grant, &job, delete(true), NOW).await.unwrap();
+    world.act(Act::Save).await;
+    assert_eq!(saved(&world).await, (1..JOBS).map(uid).collect());
+    world.sent.pop();
+    world.check().await;
+    world.act(Act::Restart).await;
+    world.check().await;
+}
+
 /// A start after an orderly end reads no job's channels: all of it was saved.
 #[tokio::test(start_paused = true)]
 async fn what_was_saved_is_not_read_again() {

@@ -78,6 +78,7 @@ fn blank(number: u64) -> Job {
         metric: None,
         snapshot: None,
         dropped_points: 0,
+        deleted: None,
     }
 }
 

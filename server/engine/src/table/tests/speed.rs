@@ -162,6 +162,7 @@ fn stored(number: u64) -> neptune_store::StoredJob {
         },
         properties: Default::default(),
         attempts: vec![attempt; 2],
+        deleted: None,
     }
 }
 

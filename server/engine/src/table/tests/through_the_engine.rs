@@ -1,7 +1,8 @@
 //! The table as it is asked and followed: by requests, while points arrive and jobs change.
 
 use expect_test::{Expect, expect};
-use neptune_wire::job::{JobsQuery, Param, PatchJob};
+use neptune_wire::job::{Exit, JobsQuery, Param, PatchJob};
+use neptune_wire::life::DeleteQuery;
 use neptune_wire::live::Topic;
 use neptune_wire::table::{ColumnsQuery, GroupPage, JobsAnswer, RowPage};
 use neptune_wire::{
@@ -91,6 +92,17 @@ impl World {
             columns: Some(columns.into()).filter(|text: &String| !text.is_empty()),
         };
         self.engine.subscribe(&self.grant, &topic).await.unwrap()
+    }
+
+    async fn end(&self, seed: u8) {
+        let exit = serde_json::json!({ "how": { "kind": "code", "code": 0 }, "ended_micros": NOW.0 });
+        let exit: Exit = serde_json::from_value(exit).unwrap();
+        self.engine.end_attempt(&self.grant, &JobRef::Uid(uid(seed)), FIRST, exit, NOW).await.unwrap();
+    }
+
+    async fn delete(&self, seed: u8, now: bool) {
+        let delete = DeleteQuery { now, reason: None };
+        self.engine.delete_job(&self.grant, &JobRef::Uid(uid(seed)), delete, NOW).await.unwrap();
     }
 
     async fn patch(&self, seed: u8, patch: PatchJob) {
@@ -318,4 +330,88 @@ async fn followers_are_told_what_enters_changes_and_leaves() {
         world.engine.subscribe(&world.grant, &wrong).await,
         Err(Refused::Text { column: 7, .. })
     ));
+}
+
+/// What every kind of question says of the jobs that are deleted, or of those that are not.
+async fn ask_of(world: &World, deleted: Option<bool>) -> String {
+    let ids = |page: &RowPage| {
+        let ids: Vec<String> = page.items.iter().map(|row| row.id.number.to_string()).collect();
+        format!("{} of {}", ids.join(" "), page.total)
+    };
+    let asked = |filter| JobsQuery { deleted, ..query(filter, "id", "id") };
+    let all = ids(&world.rows(asked("")).await);
+    let low = ids(&world.rows(asked("metric.loss < 1")).await);
+    let other = ids(&world.rows(asked("not state = running")).await);
+    let word = ids(&world.rows(JobsQuery { search: Some("TA".into()), ..asked("") }).await);
+    let whole = JobsQuery { deleted, sort: Some("id".into()), ..JobsQuery::default() };
+    let JobsAnswer::Jobs(whole) = world.engine.list_jobs(&world.grant, &whole, NOW).await.unwrap() else {
+        panic!("jobs were asked for");
+    };
+    assert!(whole.items.iter().all(|job| job.deleted.is_some() == deleted.unwrap_or(false)));
+    let groups =
+        world.groups(JobsQuery { deleted, group: Some("param.lr".into()), ..JobsQuery::default() }).await;
+    let groups: Vec<String> =
+        groups.items.iter().map(|group| format!("{}: {}", shown(&group.values), group.jobs)).collect();
+    let columns = ColumnsQuery { deleted, ..ColumnsQuery::default() };
+    let columns = world.engine.list_columns(&world.grant, &columns).await.unwrap();
+    let columns: Vec<String> =
+        columns.items.iter().map(|column| format!("{} {}", column.column, column.jobs)).collect();
+    format!(
+        "all {all}; low {low}; not running {other}; word {word}; jobs {}; {groups:?}; {columns:?}",
+        whole.items.len()
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleted_jobs_are_asked_about_apart() {
+    let world = world().await;
+    world.end(4).await;
+    let everyone = ask_of(&world, None).await;
+    let mut follow = [
+        world.follow("metric.loss < 0.35", "metric.loss,name").await,
+        world.follow("", "name").await,
+        world.follow("tag = even", "").await,
+        world.follow("", "").await,
+    ];
+    world.delete(4, false).await;
+    for follow in &mut follow {
+        assert_eq!(next(follow).await, "left 4");
+    }
+    let kept = expect![[
+        r#"all 1 2 3 5 6 of 5; low 1 2 of 2; not running 5 6 of 2; word 2 of 1; jobs 5; ["0.01: 2", "0.1: 3"]; ["metric.loss 3", "param.lr 5"]"#
+    ]];
+    let deleted = expect![[
+        r#"all 4 of 1; low 4 of 1; not running 4 of 1; word 4 of 1; jobs 1; ["0.01: 1"]; ["metric.loss 1", "param.lr 1"]"#
+    ]];
+    kept.assert_eq(&ask_of(&world, None).await);
+    kept.assert_eq(&ask_of(&world, Some(false)).await);
+    deleted.assert_eq(&ask_of(&world, Some(true)).await);
+    world.engine.restore_job(&world.grant, &JobRef::Uid(uid(4)), NOW).await.unwrap();
+    for (follow, told) in follow.iter_mut().zip([
+        "entered TRIG-4 0.1 \"delta\"",
+        "entered TRIG-4 \"delta\"",
+        "job TRIG-4",
+        "job TRIG-4",
+    ]) {
+        assert_eq!(next(follow).await, told);
+    }
+    assert_eq!(ask_of(&world, None).await, everyone);
+    world.delete(4, false).await;
+    world.engine.stop().await;
+    let engine = engine_over(world.kv.reborn()).await;
+    let grant = everything(&engine).await;
+    let world = World { engine, grant, kv: world.kv.reborn() };
+    kept.assert_eq(&ask_of(&world, None).await);
+    deleted.assert_eq(&ask_of(&world, Some(true)).await);
+    let mut follow = world.follow("", "name").await;
+    world.delete(4, true).await;
+    kept.assert_eq(&ask_of(&world, None).await);
+    assert!(ask_of(&world, Some(true)).await.starts_with("all  of 0;"));
+    // Removed at once, without being deleted before.
+    world.delete(6, true).await;
+    assert_eq!(next(&mut follow).await, "left 6");
+    // Its row is another's now.
+    let fresh = CreateJob { name: "seventh".into(), ..create_job(7) };
+    world.engine.create_job(&world.grant, fresh, uid(0), NOW).await.unwrap();
+    assert_eq!(next(&mut follow).await, "entered TRIG-7 \"seventh\"");
 }

@@ -1,0 +1,163 @@
+//! The end of life: jobs that are deleted, what is removed with them, rules of retention, and the collector of blobs.
+//!
+//! A delete hides a job ([`delete`]); when its time has passed, or at once if asked, it is removed ([`remove`]). Blobs belong
+//! to projects, not to jobs: which of them a project still needs is found by looking ([`needed`]), and what nobody named for
+//! a while is let go by the collector ([`collect`]). [`retention`] deletes by rules. All that time alone does is a chore,
+//! begun by a tick and done beside it, one after the other.
+
+mod collect;
+mod delete;
+mod needed;
+mod remove;
+mod retention;
+mod uses;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use neptune_store::kv::CheckpointError;
+use neptune_store::{Store, StoreError};
+use neptune_wire::{Digest, Micros, ProjectKey, Retention};
+use tokio::sync::{MutexGuard, OwnedRwLockReadGuard, RwLock};
+
+use self::remove::Removal;
+pub(crate) use self::retention::check as check_retention;
+use self::uses::Uses;
+use crate::engine::{Core, DAY_MICROS};
+use crate::registry::LOCK;
+use crate::{Engine, Refused, Times};
+
+/// Between two looks at the rules of retention, which speak of days.
+const RETENTION_EVERY_MICROS: i64 = 10 * 60 * 1_000_000;
+/// Between two passes of the collector: it reads every snapshot's manifest and every list of images.
+const COLLECT_EVERY_MICROS: i64 = 6 * 60 * 60 * 1_000_000;
+/// Locks that keep the end of an upload and the collector apart.
+const KEEPING: usize = 64;
+
+/// What the ends of life need to remember.
+pub(crate) struct Life {
+    pub(crate) times: Times,
+    pub(crate) retentions: Mutex<BTreeMap<ProjectKey, Retention>>,
+    uses: Mutex<Uses>,
+    /// Jobs whose removal has begun and is not done.
+    removals: Mutex<Vec<Removal>>,
+    /// One removal at a time.
+    removing: tokio::sync::Mutex<()>,
+    /// One pass of the collector at a time.
+    collecting: tokio::sync::Mutex<()>,
+    keeping: [tokio::sync::Mutex<()>; KEEPING],
+    /// Read by whoever copies blobs: no file of one is removed meanwhile.
+    copying: Arc<RwLock<()>>,
+    /// The chores are being done.
+    busy: AtomicBool,
+    last_retention: AtomicI64,
+    last_collect: AtomicI64,
+}
+
+impl Life {
+    pub(crate) async fn open(store: &Store, times: Times) -> Result<Life, StoreError> {
+        let retentions = store.read_retentions().await?.into_iter().collect();
+        Ok(Life {
+            times,
+            retentions: Mutex::new(retentions),
+            uses: Mutex::default(),
+            removals: Mutex::new(Removal::read_all(store).await?),
+            removing: tokio::sync::Mutex::default(),
+            collecting: tokio::sync::Mutex::default(),
+            keeping: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            copying: Arc::default(),
+            busy: AtomicBool::new(false),
+            last_retention: AtomicI64::new(0),
+            last_collect: AtomicI64::new(0),
+        })
+    }
+
+    /// While it is held, the bytes of this digest are not removed by the collector, which asks for it too.
+    pub(crate) async fn keep_bytes(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        self.keeping[usize::from(digest.as_bytes()[0]) % KEEPING].lock().await
+    }
+}
+
+/// While it lives, no file of a blob is removed: somebody copies them.
+#[derive(Debug)]
+pub struct BlobsKept(#[expect(dead_code, reason = "it is held, not looked at")] OwnedRwLockReadGuard<()>);
+
+impl Engine {
+    /// Copies the ordered state as of now into a folder that is not there, while everything goes on, and keeps all blobs
+    /// until the answer is dropped: those that the copy names are there to be copied.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub async fn checkpoint(&self, folder: &Path) -> Result<BlobsKept, CheckpointError> {
+        let kept = self.core.life.copying.clone().read_owned().await;
+        self.store().checkpoint(folder).await?;
+        Ok(BlobsKept(kept))
+    }
+}
+
+impl Core {
+    /// Does what is due by the time, beside whatever else goes on; does nothing while the last call's work goes on.
+    pub(crate) fn begin_chores(self: &Arc<Self>, now: Micros) {
+        if self.life.busy.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let core = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = core.do_chores(now).await
+                && core.check_running().is_ok()
+            {
+                tracing::warn!(%error, "deleted jobs and blobs could not be cleared away; trying again");
+            }
+            core.life.busy.store(false, Ordering::Release);
+        });
+    }
+
+    async fn do_chores(self: &Arc<Self>, now: Micros) -> Result<(), Refused> {
+        if self.store.disk().has_failed() {
+            return Ok(());
+        }
+        self.go_on_removing().await?;
+        for cell in self.registry.list_deleted() {
+            self.check_running()?;
+            let due = cell.job().deleted.as_ref().is_some_and(|deleted| deleted.until_micros <= now);
+            if due {
+                self.remove_expired(&cell, now).await?;
+            }
+        }
+        if is_due(&self.life.last_retention, RETENTION_EVERY_MICROS, now, true) {
+            self.apply_retention(now).await?;
+        }
+        if is_due(&self.life.last_collect, COLLECT_EVERY_MICROS, now, false) {
+            self.collect(now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether so much time has passed since it was last so; `at_first`: whether it is so in the beginning.
+fn is_due(last: &AtomicI64, every: i64, now: Micros, at_first: bool) -> bool {
+    let before = last.load(Ordering::Relaxed);
+    if before == 0 && !at_first {
+        last.store(now.0, Ordering::Relaxed);
+        return false;
+    }
+    // A clock that went back does not stop the work.
+    let due = before == 0 || now.0 < before || now.0 - before >= every;
+    if due {
+        last.store(now.0, Ordering::Relaxed);
+    }
+    due
+}
+
+impl Life {
+    /// The rules of a project; none when it has none.
+    pub(crate) fn retention_of(&self, project: &ProjectKey) -> Retention {
+        self.retentions.lock().expect(LOCK).get(project).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Deleting and restoring: a deleted job is out of the lists, takes no writes, and can be restored until its time has passed.
+
+use std::sync::Arc;
+
+use neptune_store::{DeletedRecord, JobRecord, ProjectRecord, Writes};
+use neptune_wire::life::{DeleteQuery, DeleteReceipt, Removed};
+use neptune_wire::{Job, JobRef, JobState, Micros};
+
+use crate::engine::Core;
+use crate::jobs::{REASON_BYTES, checks};
+use crate::registry::{JobCell, LOCK, deleted_from_record};
+use crate::{Engine, Grant, Refused};
+
+impl Engine {
+    /// Deletes a job: restorable, or, with `now`, for good and at once. Deleting a deleted job changes nothing but that.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::State`] for a job that runs or waits to run, [`Refused::Field`] for a reason that is too long.
+    pub async fn delete_job(
+        &self,
+        grant: &Grant,
+        job: &JobRef,
+        delete: DeleteQuery,
+        now: Micros,
+    ) -> Result<DeleteReceipt, Refused> {
+        grant.check_everything("deleting jobs")?;
+        let cell = self.find_job(grant, job)?;
+        checks::text_bytes("reason", delete.reason.as_deref(), REASON_BYTES)?;
+        let reason = delete.reason.unwrap_or_else(|| "on request".into());
+        let core = self.core.clone();
+        let deleted = async move {
+            match delete.now {
+                true => core.remove_now(&cell, reason, now).await,
+                false => core.hide(&cell, reason, now).await,
+            }
+        };
+        self.core.finish(deleted).await
+    }
+
+    /// Brings a deleted job back. One that is not deleted stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::JobGone`] for a job that was removed for good.
+    pub async fn restore_job(&self, grant: &Grant, job: &JobRef, _now: Micros) -> Result<Job, Refused> {
+        grant.check_everything("restoring jobs")?;
+        let cell = self.find_job(grant, job)?;
+        let core = self.core.clone();
+        let restored = async move {
+            let _one = cell.writing.lock().await;
+            cell.check_here()?;
+            if cell.is_deleted() {
+                core.write_deleted(&cell, None).await?;
+            }
+            Ok(Job::clone(&cell.job()))
+        };
+        self.core.finish(restored).await
+    }
+}
+
+impl Core {
+    /// Deletes a job so that it can be restored.
+    pub(super) async fn hide(
+        self: &Arc<Self>,
+        cell: &Arc<JobCell>,
+        reason: String,
+        now: Micros,
+    ) -> Result<DeleteReceipt, Refused> {
+        let mut receipt = self.begin_receipt(cell).await?;
+        let _one = cell.writing.lock().await;
+        cell.check_here()?;
+        if !cell.is_deleted() {
+            check_ended(cell)?;
+            let until = Micros(now.0.saturating_add(self.life.times.restore_micros));
+            let deleted = DeletedRecord { since: now, until, reason, removing: false };
+            self.write_deleted(cell, Some(deleted)).await?;
+        }
+        receipt.restorable_until_micros = cell.job().deleted.as_ref().map(|deleted| deleted.until_micros);
+        Ok(receipt)
+    }
+
+    /// What a receipt says of what the job has.
+    pub(super) async fn begin_receipt(&self, cell: &Arc<JobCell>) -> Result<DeleteReceipt, Refused> {
+        let heads = cell.heads(self).await?;
+        let inner = heads.lock();
+        Ok(DeleteReceipt {
+            job: cell.id.clone(),
+            restorable_until_micros: None,
+            channels: inner.channels.len() as u64,
+            points: inner.channels.iter().map(|channel| channel.count()).sum(),
+            charts: inner.charts.len() as u64,
+            removed: Removed::default(),
+            freed_bytes: 0,
+            kept: vec![],
+        })
+    }
+
+    /// Writes what became of a job's deletion, with the count of jobs that its project shows; the caller holds `writing`.
+    pub(super) async fn write_deleted(
+        &self,
+        cell: &Arc<JobCell>,
+        deleted: Option<DeletedRecord>,
+    ) -> Result<(), Refused> {
+        let old = cell.record();
+        let new = JobRecord { revision: old.revision + 1, ..old.clone() };
+        let project = self.registry.find_project(&cell.id.project)?;
+        let _one_of_project = project.writing.lock().await;
+        let before = project.record.lock().expect(LOCK).clone();
+        let jobs = match (cell.is_deleted(), deleted.is_some()) {
+            (false, true) => before.jobs.saturating_sub(1),
+            (true, false) => before.jobs + 1,
+            _ => before.jobs,
+        };
+        let after = ProjectRecord { jobs, ..before.clone() };
+        let mut writes = Writes::new();
+        writes.replace_job(&cell.uid, &old, &new);
+        match &deleted {
+            Some(deleted) => writes.put_deleted(&cell.uid, deleted),
+            None => writes.delete_deleted(&cell.uid),
+        }
+        if after != before {
+            writes.replace_project(&project.key, &before, &after);
+        }
+        self.store.commit(writes).await?;
+        *project.record.lock().expect(LOCK) = after;
+        self.registry.publish_deleted(cell, new, deleted.as_ref().map(deleted_from_record));
+        Ok(())
+    }
+}
+
+/// Refuses a job that somebody works on or will.
+pub(super) fn check_ended(cell: &JobCell) -> Result<(), Refused> {
+    let state = cell.job().state;
+    if state.is_ended() || state == JobState::Created {
+        return Ok(());
+    }
+    Err(Refused::State {
+        job: cell.reference(),
+        state,
+        wanted: "abort it and wait for its end before deleting it",
+    })
+}
