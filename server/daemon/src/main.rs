@@ -1,20 +1,25 @@
 //! `neptune-server`: configuration, wiring, signals and telemetry around the engine and its face.
 //!
 //! The only program that picks a backend. `config.rs` is the one list of settings, `run.rs` the life of a server,
-//! `token.rs` and `check.rs` the verbs that end by themselves.
+//! `token.rs`, `check.rs`, `backup.rs` and `restore.rs` the verbs that end by themselves; `attendant.rs` is how one of them asks
+//! a server that runs.
 //!
 //! Does not know what a request, a job or a point is.
 
 mod config;
 mod setting;
 
+mod attendant;
+mod backup;
 mod check;
+mod restore;
 mod run;
 mod store;
 mod telemetry;
 mod token;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
@@ -50,6 +55,12 @@ fn dispatch(matches: &ArgMatches, config: &Config, origins: &Origins) -> anyhow:
     if matches.subcommand_matches("check").is_some() {
         return check::check(config);
     }
+    if let Some(("backup", backup)) = matches.subcommand() {
+        return backup::backup(config, backup.get_one::<PathBuf>("to").expect("it is required"));
+    }
+    if let Some(("restore", restore)) = matches.subcommand() {
+        return restore::restore(config, restore.get_one::<PathBuf>("from").expect("it is required"));
+    }
     run::run(config)
 }
 
@@ -66,6 +77,16 @@ fn command() -> Command {
     let token = Command::new("token").about("Tokens").subcommand_required(true).subcommand(create);
     let check = Command::new("check")
         .about("Read everything that is kept and print what is damaged; the server must be stopped");
+    let folder = |name: &'static str, help: &'static str| {
+        let parser = clap::value_parser!(PathBuf);
+        Arg::new(name).long(name).value_name("DIR").required(true).value_parser(parser).help(help)
+    };
+    let backup = Command::new("backup")
+        .about("Copy everything that is kept, as of now, into a folder; the server may run")
+        .arg(folder("to", "Where to; files that are there from a backup before are not copied again"));
+    let restore = Command::new("restore")
+        .about("Make the data folder of a backup; --data must name an empty or a new one")
+        .arg(folder("from", "The folder of the backup"));
     Command::new("neptune-server")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps and serves Neptune's jobs")
@@ -78,6 +99,8 @@ fn command() -> Command {
         .arg(print)
         .subcommand(token)
         .subcommand(check)
+        .subcommand(backup)
+        .subcommand(restore)
 }
 
 /// Prints data for whoever called: the one thing that goes to standard output.

@@ -1,7 +1,7 @@
 //! The life of a server: open, listen, tell where, tick, and end in order when asked to.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::{store, telemetry};
+use crate::{attendant, store, telemetry};
 
 /// How often the engine is told that time has passed.
 const TICK: Duration = Duration::from_secs(1);
@@ -45,6 +45,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
 
     let stop = CancellationToken::new();
     let ticking = tokio::spawn(tick(engine.clone(), stop.clone()));
+    let attending = tokio::spawn(attend(engine.clone(), config.data.clone(), stop.clone()));
     let mut serving = tokio::spawn(listener.serve(face, stop.clone(), config.drain));
     if let Some(file) = &config.port_file {
         write_whole(file, &format!("{url}\n")).with_context(|| format!("{}", file.display()))?;
@@ -60,7 +61,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     }
     stop.cancel();
     tokio::select! {
-        ended = finish(serving, ticking, engine) => ended,
+        ended = finish(serving, ticking, attending, engine) => ended,
         signal = signals.next() => {
             tracing::warn!(signal, "stopped at once; what was acknowledged is on disk");
             Ok(ExitCode::FAILURE)
@@ -72,6 +73,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
 async fn finish(
     serving: tokio::task::JoinHandle<Ended>,
     ticking: tokio::task::JoinHandle<()>,
+    attending: tokio::task::JoinHandle<()>,
     engine: Engine,
 ) -> anyhow::Result<ExitCode> {
     match serving.await.context("the accept loop")? {
@@ -79,6 +81,7 @@ async fn finish(
         Ended::Cut => tracing::warn!("requests that did not end in time were cut"),
     }
     ticking.await.context("the clock")?;
+    attending.await.context("the attendant")?;
     if tokio::time::timeout(FLUSH_TIME, engine.stop()).await.is_err() {
         tracing::error!("what was taken could not be made durable in time; it was not acknowledged");
         return Ok(ExitCode::FAILURE);
@@ -140,6 +143,14 @@ async fn tick(engine: Engine, stop: CancellationToken) {
             _ => {}
         }
         failing = ticked.is_err();
+    }
+}
+
+/// Answers whoever may open the data folder; the server works without it.
+async fn attend(engine: Engine, data: PathBuf, stop: CancellationToken) {
+    if let Err(error) = attendant::attend(engine, data, stop).await {
+        let error = format!("{error:#}");
+        tracing::warn!(error, "no backup can be made while the server runs: the data folder takes no socket");
     }
 }
 

@@ -1,0 +1,118 @@
+//! The attendant: a socket in the data folder, through which whoever may open the folder asks the server that has it.
+//!
+//! The folder is private to the server's own user, so the socket needs no token and works whatever the server listens on.
+//! One line of JSON goes in, one comes back. The path of a socket is at most 108 bytes long, so both sides reach it through
+//! the folder's own descriptor.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use neptune_engine::Engine;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::backup::{self, Taken};
+
+const SOCKET: &str = "attendant";
+/// Longest line: a path and a few words.
+const LINE_BYTES: u64 = 64 << 10;
+/// Time for whoever connects to say what is wanted.
+const ASK_TIME: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+enum Asked {
+    /// Make a backup in this folder.
+    Backup { to: PathBuf },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Taken(Taken),
+    Refused(String),
+}
+
+/// A descriptor of the folder and the socket's path through it.
+fn socket_in(data: &Path) -> std::io::Result<(File, PathBuf)> {
+    let folder = File::open(data)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()));
+    Ok((folder, path))
+}
+
+/// Answers until the server stops; one asks at a time.
+pub(crate) async fn attend(engine: Engine, data: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
+    let (_folder, path) = socket_in(&data)?;
+    // Of a server before this one: the folder is ours alone.
+    if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error.into());
+    }
+    let listener = UnixListener::bind(&path)?;
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            () = stop.cancelled() => break,
+        };
+        tokio::select! {
+            answered = answer(&engine, &data, stream) => {
+                if let Err(error) = answered {
+                    tracing::warn!(error = format!("{error:#}"), "whoever asked through the data folder went away");
+                }
+            }
+            () = stop.cancelled() => break,
+        }
+    }
+    let _ = std::fs::remove_file(&path);
+    Ok(())
+}
+
+async fn answer(engine: &Engine, data: &Path, stream: UnixStream) -> anyhow::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    let mut limited = (&mut stream).take(LINE_BYTES);
+    tokio::time::timeout(ASK_TIME, limited.read_line(&mut line)).await??;
+    let Asked::Backup { to } = serde_json::from_str(&line)?;
+    tracing::info!(to = %to.display(), "backup begins");
+    let answer = match backup::take(engine, data, &to).await {
+        Ok(taken) => {
+            tracing::info!(
+                files = taken.files,
+                bytes = taken.bytes,
+                new_bytes = taken.new_bytes,
+                "backup is made"
+            );
+            Answer::Taken(taken)
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the backup was not made");
+            Answer::Refused(format!("{error:#}"))
+        }
+    };
+    stream.get_mut().write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
+    Ok(())
+}
+
+/// Asks the server that has the data to make a backup; `None` when no server does.
+pub(crate) async fn ask_backup(data: &Path, to: &Path) -> anyhow::Result<Option<Taken>> {
+    let (_folder, path) = socket_in(data).with_context(|| format!("{}", data.display()))?;
+    // A socket that nobody listens at is left by a server that was killed.
+    let Ok(mut stream) = UnixStream::connect(&path).await else { return Ok(None) };
+    let asked = serde_json::to_string(&Asked::Backup { to: to.to_path_buf() })?;
+    stream.write_all(format!("{asked}\n").as_bytes()).await?;
+    let mut line = String::new();
+    BufReader::new(stream).take(LINE_BYTES).read_line(&mut line).await?;
+    if line.is_empty() {
+        bail!("the server stopped before the backup was made");
+    }
+    match serde_json::from_str(&line)? {
+        Answer::Taken(taken) => Ok(Some(taken)),
+        Answer::Refused(why) => bail!("{why}"),
+    }
+}

@@ -1,0 +1,211 @@
+"""The end of jobs, backups and exports, with real programs: what is deleted, what comes back, what is freed."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import subprocess
+import urllib.request
+from typing import Any
+
+import pytest
+from answers import all_answers, all_jobs
+from conftest import ROOT, Cli, Server, wait_until
+
+FIXTURE = ROOT / "tests" / "fixtures" / "db" / "v1"
+
+
+@pytest.fixture
+def filled(tmp_path: pathlib.Path) -> Any:
+    """A server over a copy of the fixture: jobs of all kinds, which no test changes."""
+    folder = tmp_path / "filled"
+    shutil.copytree(FIXTURE / "data", folder / "data")
+    server = Server(folder).start()
+    yield server
+    if server.process and server.process.poll() is None:
+        server.stop()
+
+
+def neptune_server(*arguments: str | pathlib.Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["neptune-server", *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
+
+
+def blob_files(server: Server) -> int:
+    return sum(path.is_file() for path in (server.folder / "data" / "blobs").rglob("*"))
+
+
+def job_of(server: Server, name: str) -> str:
+    (job,) = [job["id"] for job in all_jobs(server) if job["name"] == name]
+    return str(job)
+
+
+def test_a_deleted_job_is_hidden_and_comes_back_whole(filled: Server, tmp_path: pathlib.Path) -> None:
+    cli = Cli(tmp_path, filled.url)
+    before = all_answers(filled)
+    job = job_of(filled, "a whole job")
+    deleted = cli.run("delete", job, "--reason", "tidying", "--json")
+    assert deleted.returncode == 0 and f"`neptune restore {job}` brings it back" in deleted.stderr
+    (receipt,) = json.loads(deleted.stdout)
+    assert receipt["channels"] == 10 and receipt["freed_bytes"] == 0 and receipt["removed"]["records"] == 0
+    assert job not in [found["id"] for found in all_jobs(filled)]
+    assert [found["id"] for found in all_jobs(filled, "&deleted=true")] == [job]
+    assert job in cli.run("ls", "--deleted").stdout and job not in cli.run("ls").stdout
+    assert "tidying" in cli.run("show", job).stdout
+    refused = filled.request("PATCH", f"/jobs/{job}", {"name": "x"})
+    assert (refused.status, refused.json()["code"]) == (410, "job-deleted"), refused.body
+    points = filled.request("POST", f"/jobs/{job}/points", {"a": [[1, 2]]}, {"Idempotency-Key": "k"})
+    assert (points.status, points.json()["code"]) == (410, "job-deleted"), points.body
+    filled.kill()
+    filled.start()
+    assert [found["id"] for found in all_jobs(filled, "&deleted=true")] == [job]
+    restored = Cli(tmp_path, filled.url).run("restore", job)
+    assert restored.returncode == 0, restored.stderr
+    assert all_answers(filled) == before
+
+
+def test_a_job_removed_for_good_frees_what_only_it_needed(filled: Server, tmp_path: pathlib.Path) -> None:
+    cli = Cli(tmp_path, filled.url)
+    before = all_answers(filled)
+    job, other = job_of(filled, "a whole job"), job_of(filled, "sources")
+    running = cli.run("delete", job_of(filled, "runs"), "--now")
+    assert running.returncode == 1 and "abort it" in running.stderr
+    files = blob_files(filled)
+    deleted = cli.run("delete", job, "--now", "--json")
+    assert deleted.returncode == 0, deleted.stderr
+    (receipt,) = json.loads(deleted.stdout)
+    # Its pictures went; its sources are those of the other job, too.
+    assert receipt["removed"]["blobs"] == files - blob_files(filled) > 0
+    assert receipt["kept"][0]["why"] == "other_job" and receipt["kept"][0]["blobs"] == 4
+    assert receipt["freed_bytes"] > 50_000
+    gone = filled.request("GET", f"/jobs/{job}")
+    assert (gone.status, gone.json()["code"]) == (410, "job-deleted"), gone.body
+    after = all_answers(filled)
+    assert after["jobs"] == {id: found for id, found in before["jobs"].items() if id != job}
+    # The last that names the sources takes them along.
+    (receipt,) = json.loads(cli.run("delete", other, "--now", "--json").stdout)
+    assert receipt["removed"]["blobs"] == 5 and "kept" not in receipt
+    assert blob_files(filled) == 0
+    metrics = urllib.request.urlopen(f"{filled.url}/metrics", timeout=30).read().decode()
+    assert "neptune_removed_jobs_total 2" in metrics, metrics
+    filled.stop()
+    checked = neptune_server("check", "--data", filled.folder / "data")
+    assert checked.returncode == 0 and "all as written" in checked.stdout, checked.stdout
+
+
+def test_a_removal_killed_on_its_way_is_finished_by_the_next_start(
+    filled: Server, tmp_path: pathlib.Path
+) -> None:
+    job = job_of(filled, "a whole job")
+    process = Cli(tmp_path, filled.url).start("delete", job, "--now")
+    filled.kill()
+    process.communicate(timeout=60)
+    checked = neptune_server("check", "--data", filled.folder / "data")
+    assert checked.returncode == 0, checked.stdout
+    filled.start()
+    found = filled.request("GET", f"/jobs/{job}")
+    if found.status == 200:
+        # It was killed before anything was written.
+        return
+    assert found.json()["code"] in ("job-deleted", "unknown-job"), found.body
+
+    def clean() -> bool:
+        filled.stop()
+        checked = neptune_server("check", "--data", filled.folder / "data")
+        assert checked.returncode == 0, checked.stdout
+        filled.start()
+        return "being removed" not in checked.stdout
+
+    wait_until("the removal is finished", clean)
+
+
+def test_rules_of_retention_are_tried_then_set(filled: Server, tmp_path: pathlib.Path) -> None:
+    cli = Cli(tmp_path, filled.url)
+    rule = ["project", "retention", "FIXTURE", "--state", "failed", "--state", "created", "--keep-last", "1"]
+    tried = cli.run(*rule, "--keep-tag", "best", "--dry-run", "--json")
+    assert tried.returncode == 0, tried.stderr
+    doomed = json.loads(tried.stdout)["jobs"]
+    assert [found["name"] for found in doomed] == ["sources", "only created"]
+    assert doomed[0]["reason"].startswith("retention: failed or created jobs, beyond the newest 1")
+    assert "no rules" in cli.run("project", "retention", "FIXTURE").stderr
+    assert cli.run("project", "retention", "FIXTURE", "--state", "running", "--keep-last", "1").returncode == 1
+    assert cli.run(*rule).returncode == 0
+    assert "failed,created" in cli.run("project", "retention", "FIXTURE").stdout
+    # A start looks at the rules at once.
+    filled.kill()
+    filled.start()
+    deleted = wait_until("the rule is applied", lambda: all_jobs(filled, "&deleted=true"))
+    wait_until("both are deleted", lambda: len(all_jobs(filled, "&deleted=true")) == 2)
+    assert deleted[0]["deleted"]["reason"].startswith("retention: failed or created jobs")
+
+
+def test_the_collector_frees_what_no_job_names(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "server"
+    shutil.copytree(FIXTURE / "data", folder / "data")
+    server = Server(folder)
+    server.environment["NEPTUNE_SERVER_GRACE_DAYS"] = "0"
+    server.start()
+    before, files = all_answers(server), blob_files(server)
+    orphan = folder / "data" / "blobs" / "ab" / "cd"
+    orphan.mkdir(parents=True)
+    (orphan / ("abcd" + "0" * 60)).write_bytes(b"no record stands for it")
+    (orphan / ("abcd" + "1" * 60 + "#3")).write_bytes(b"broken off")
+    first = server.request("POST", "/collector").json()
+    assert first == {"marked": 0, "forgotten": 0, "removed_files": 2, "freed_bytes": 33}, first
+    assert blob_files(server) == files and all_answers(server) == before
+    server.stop()
+
+
+def test_a_backup_of_a_running_server_is_restored_whole(filled: Server, tmp_path: pathlib.Path) -> None:
+    cli = Cli(tmp_path, filled.url)
+    data, to = filled.folder / "data", tmp_path / "backup"
+    before = all_answers(filled)
+    first = neptune_server("backup", "--data", data, "--to", to)
+    assert first.returncode == 0, first.stderr
+    # What comes after the backup is not in it, and a second one copies what is new alone.
+    made = filled.request("POST", "/jobs", {"project": "FIXTURE", "name": "after the backup"})
+    assert made.status == 201
+    inside = neptune_server("backup", "--data", data, "--to", data / "backup")
+    assert inside.returncode == 1 and "lies in the data folder" in inside.stderr
+    restored = tmp_path / "restored" / "data"
+    outcome = neptune_server("restore", "--from", to, "--data", restored)
+    assert outcome.returncode == 0, outcome.stderr
+    checked = neptune_server("check", "--data", restored)
+    assert checked.returncode == 0 and "all as written" in checked.stdout, checked.stdout
+    again = neptune_server("restore", "--from", to, "--data", restored)
+    assert again.returncode == 1 and "not empty" in again.stderr
+    other = Server(tmp_path / "restored").start()
+    assert all_answers(other) == before
+    other.stop()
+    second = neptune_server("backup", "--data", data, "--to", to)
+    files, new = int(second.stdout.split()[0]), int(second.stdout.split(" bytes, ")[1].split()[0])
+    assert new < files / 2, second.stdout
+    # A stopped server's folder is opened by the program itself.
+    filled.stop()
+    third = neptune_server("backup", "--data", data, "--to", tmp_path / "cold")
+    assert third.returncode == 0, third.stderr
+    assert neptune_server("restore", "--from", tmp_path / "cold", "--data", tmp_path / "warm").returncode == 0
+    assert cli is not None
+
+
+def test_a_backup_that_is_cut_off_or_damaged_is_refused(filled: Server, tmp_path: pathlib.Path) -> None:
+    to = tmp_path / "backup"
+    assert neptune_server("backup", "--data", filled.folder / "data", "--to", to).returncode == 0
+    biggest = max((to / "files").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    whole = biggest.read_bytes()
+    # Not in place: it may be shared with the data.
+    biggest.unlink()
+    biggest.write_bytes(whole[:-1])
+    damaged = neptune_server("restore", "--from", to, "--data", tmp_path / "new")
+    assert damaged.returncode == 1 and "is damaged" in damaged.stderr, damaged.stderr
+    assert not (tmp_path / "new").exists()
+    # The next backup mends it.
+    assert neptune_server("backup", "--data", filled.folder / "data", "--to", to).returncode == 0
+    assert neptune_server("restore", "--from", to, "--data", tmp_path / "mended").returncode == 0
+    (to / "backup.json").unlink()
+    cut = neptune_server("restore", "--from", to, "--data", tmp_path / "new")
+    assert cut.returncode == 1 and "cut off" in cut.stderr, cut.stderr
+    none = neptune_server("restore", "--from", tmp_path, "--data", tmp_path / "new")
+    assert none.returncode == 1 and "no backup" in none.stderr, none.stderr
