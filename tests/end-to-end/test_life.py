@@ -10,7 +10,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from answers import all_answers, all_jobs
+from answers import all_answers, all_jobs, as_bits
 from conftest import ROOT, Cli, Server, wait_until
 
 FIXTURE = ROOT / "tests" / "fixtures" / "db" / "v1"
@@ -130,7 +130,9 @@ def test_rules_of_retention_are_tried_then_set(filled: Server, tmp_path: pathlib
     assert [found["name"] for found in doomed] == ["sources", "only created"]
     assert doomed[0]["reason"].startswith("retention: failed or created jobs, beyond the newest 1")
     assert "no rules" in cli.run("project", "retention", "FIXTURE").stderr
-    assert cli.run("project", "retention", "FIXTURE", "--state", "running", "--keep-last", "1").returncode == 1
+    assert (
+        cli.run("project", "retention", "FIXTURE", "--state", "running", "--keep-last", "1").returncode == 1
+    )
     assert cli.run(*rule).returncode == 0
     assert "failed,created" in cli.run("project", "retention", "FIXTURE").stdout
     # A start looks at the rules at once.
@@ -209,3 +211,77 @@ def test_a_backup_that_is_cut_off_or_damaged_is_refused(filled: Server, tmp_path
     assert cut.returncode == 1 and "cut off" in cut.stderr, cut.stderr
     none = neptune_server("restore", "--from", tmp_path, "--data", tmp_path / "new")
     assert none.returncode == 1 and "no backup" in none.stderr, none.stderr
+
+
+def test_an_export_is_imported_with_every_bit(filled: Server, tmp_path: pathlib.Path) -> None:
+    cli = Cli(tmp_path, filled.url)
+    exported = cli.run("export", "FIXTURE", "--to", "parcel")
+    assert exported.returncode == 0, exported.stderr
+    assert cli.run("export", "FIXTURE", "--to", "parcel").returncode == 2, (
+        "a folder that is not empty is refused"
+    )
+    wanted = all_answers(filled)
+    wanted["projects"] = [project for project in wanted["projects"] if project["key"] == "FIXTURE"]
+    running = job_of(filled, "runs")
+    wanted["jobs"][running]["job"].update(state="lost", reason="ran when it was exported")
+    (tmp_path / "other").mkdir()
+    other = Server(tmp_path / "other").start()
+    try:
+        there = Cli(tmp_path, other.url)
+        imported = there.run("import", "parcel", "--json")
+        assert imported.returncode == 0, imported.stderr
+        first = json.loads(imported.stdout)
+        assert first["jobs"] == 6 and first["points"] > 5000 and first["here"] == []
+        assert all_answers(other) == wanted
+        # Again: nothing comes twice.
+        again = json.loads(there.run("import", "parcel", "--json").stdout)
+        assert again == {"jobs": 6, "points": 0, "here": []}
+        assert all_answers(other) == wanted
+        other.kill()
+        other.start()
+        assert all_answers(other) == wanted
+        other.stop()
+        checked = neptune_server("check", "--data", other.folder / "data")
+        assert checked.returncode == 0 and "all as written" in checked.stdout, checked.stdout
+    finally:
+        if other.process and other.process.poll() is None:
+            other.stop()
+    # On the server it came from, its jobs are left alone.
+    before = all_answers(filled)
+    home = json.loads(cli.run("import", "parcel", "--json").stdout)
+    assert (home["jobs"], home["points"], len(home["here"])) == (0, 0, 6)
+    assert all_answers(filled) == before
+
+
+def test_an_export_that_is_cut_off_or_changed_is_refused(filled: Server, tmp_path: pathlib.Path) -> None:
+    cli = Cli(tmp_path, filled.url)
+    job = job_of(filled, "a whole job")
+    assert cli.run("export", job, "--to", "parcel").returncode == 0
+    changed = next((tmp_path / "parcel").rglob("*.log"))
+    whole = changed.read_bytes()
+    changed.write_bytes(whole[:-1] + b"#")
+    refused = cli.run("import", "parcel")
+    assert refused.returncode == 1 and "not as it was exported" in refused.stderr
+    changed.write_bytes(whole)
+    (tmp_path / "parcel" / "manifest.json").unlink()
+    cut = cli.run("import", "parcel")
+    assert cut.returncode == 1 and "cut off" in cut.stderr
+
+
+def test_other_programs_read_the_tables(filled: Server, tmp_path: pathlib.Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not locked in tests/requirements.txt")
+    cli = Cli(tmp_path, filled.url)
+    job = job_of(filled, "a whole job")
+    assert cli.run("export", job, "--to", "parcel").returncode == 0
+    described = json.loads((tmp_path / "parcel" / "jobs" / job / "job.json").read_text("utf-8"))
+    answers = all_answers(filled)["jobs"][job]["channels"]
+    for number, channel in enumerate(described["channels"]):
+        table = parquet.read_table(tmp_path / "parcel" / "jobs" / job / "channels" / f"{number}.parquet")
+        found = answers[channel["name"]]
+        assert table.num_rows == found["channel"]["summary"]["count"]
+        if channel["kind"] == "numeric" and isinstance(found["arrival"], dict):
+            y = table.column("y").to_numpy()
+            assert [as_bits(float(value)) for value in y] == found["arrival"]["y"]
+            assert [value.value for value in table.column("time")] == found["arrival"]["time"]
+        if channel["name"] == "notes":
+            assert table.column("text").to_pylist() == [line["text"] for line in found["lines"]]

@@ -44,6 +44,10 @@ pub(crate) enum Verb {
     Delete(crate::delete::DeleteArgs),
     /// Bring deleted jobs back
     Restore(crate::restore::RestoreArgs),
+    /// Write whole projects or jobs into a folder, as Parquet and files
+    Export(crate::export::ExportArgs),
+    /// Take in a folder that `export` wrote
+    Import(crate::import::ImportArgs),
     /// Upload what waits on this machine
     Sync(crate::sync::SyncArgs),
     /// Start a server (neptune-server)

@@ -9,7 +9,9 @@
 mod args;
 mod error;
 mod output;
+mod parcel;
 mod size;
+mod tables;
 mod target;
 mod time;
 
@@ -18,6 +20,8 @@ mod checkout;
 mod completion;
 mod delete;
 mod diff;
+mod export;
+mod import;
 mod login;
 mod logs;
 mod ls;
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
         Verb::Abort(abort) => abort::run(&abort, &global, &mut out),
         Verb::Delete(delete) => delete::run(&delete, &global, &mut out),
         Verb::Restore(restore) => restore::run(&restore, &global, &mut out),
+        Verb::Export(export) => export::run(&export, &global, &mut out),
+        Verb::Import(import) => import::run(&import, &global, &mut out),
         Verb::Sync(sync) => sync::run(&sync, &global, &mut out),
         Verb::Server(server) => server::run(&server),
         Verb::Tag(tag) => tag::run(&tag, &global, &mut out),

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use neptune_store::{
-    AttemptRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, RetentionRecord, StoredJob, Writes,
+    AppendedRecord, AttemptRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, RetentionRecord,
+    StoredJob, Writes,
 };
 use neptune_wire::frame::{Block, parse};
 use neptune_wire::id::ClaimId;
 use neptune_wire::job::{Attempt, CreateJob};
 use neptune_wire::life::{ImportJob, ImportProject};
 use neptune_wire::query::Appended;
-use neptune_wire::{AttemptNumber, Job, JobRef, JobState, JobUid, Micros, Project};
+use neptune_wire::{AttemptNumber, Digest, Job, JobRef, JobState, JobUid, Micros, Project};
 use tokio::sync::oneshot;
 
 use crate::access::attempt_token;
@@ -115,6 +116,7 @@ impl Engine {
                 return Ok(Appended { points: before.points, repeated: true });
             }
             let (frames, points) = read_frames(&bytes, &heads)?;
+            core.sealer.room(&heads, &core.stopping).await;
             let room = core.lanes.room().acquire_many_owned(bytes.len() as u32).await;
             let room = room.expect("this semaphore is never closed");
             let (stored, told) = oneshot::channel();
@@ -183,6 +185,10 @@ impl Core {
         let _one_of_uid = self.registry.creating(&job.uid).await;
         if let Some(first) = self.registry.find_uid(&job.uid) {
             let there = first.job();
+            if self.store.find_appended(&job.uid, &imported_mark()).await?.is_none() {
+                let by = format!("job {}, which was not made by an import", there.id);
+                return Err(Refused::Taken { what: "job uid", by });
+            }
             if there.project == job.project
                 && there.created_micros == job.created_micros
                 && there.name == job.name
@@ -220,6 +226,8 @@ impl Core {
             let (_, hash) = attempt_token(&self.store, &job.uid, number, &attempt.claim);
             writes.create_attempt(&job.uid, number, attempt, &hash);
         }
+        // Tells it from a job that was made here, whose points must not come a second time.
+        writes.create_appended(&job.uid, &imported_mark(), &AppendedRecord { points: 0, asked: [0; 32] });
         if job.dropped_points > 0 {
             writes.put_dropped(&job.uid, &DroppedRecord { points: job.dropped_points });
         }
@@ -307,6 +315,11 @@ fn check(import: &ImportJob) -> Result<JobSpec, Refused> {
     let spec = JobSpec { params, command, environment, metric, snapshot };
     checks::spec(&spec)?;
     Ok(spec)
+}
+
+/// Under what an imported job says that it is one; no key of a request is like it.
+fn imported_mark() -> Digest {
+    Digest::from_bytes(*blake3::hash(b"\0imported").as_bytes())
 }
 
 /// Where the job stands here.

@@ -1,5 +1,6 @@
 //! RocksDB obeys the laws of storage.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,6 +15,14 @@ struct Folder(TempDir);
 impl Place for Folder {
     async fn open(&self) -> Arc<dyn Kv> {
         Arc::new(RocksKv::open(self.0.path().join("store"), Options::default()).expect("it opens"))
+    }
+
+    fn copy_folder(&self) -> Option<PathBuf> {
+        Some(self.0.path().join("copy"))
+    }
+
+    async fn open_copy(&self, folder: &Path) -> Arc<dyn Kv> {
+        Arc::new(RocksKv::open(folder, Options::default()).expect("a copy opens"))
     }
 }
 

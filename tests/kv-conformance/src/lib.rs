@@ -58,6 +58,7 @@ macro_rules! conformance {
             reopening: what_was_committed_is_there_again
             reopening: what_was_absent_is_absent_again
             reopening: what_was_cleared_stays_away
+            reopening: a_copy_is_the_store_as_of_one_moment
             random: any_history_equals_the_model
         }
     };

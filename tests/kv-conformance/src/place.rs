@@ -1,6 +1,12 @@
 //! Where a store under test lives, and how a law is run on it.
 
-use std::{env, future::Future, sync::Arc, time::Duration};
+use std::{
+    env,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use neptune_kv::Kv;
@@ -13,6 +19,16 @@ const DEADLINE: Duration = Duration::from_secs(600);
 pub trait Place: Send + Sync {
     /// Opens the store; again, with all it held, once every handle of the last opening is dropped.
     async fn open(&self) -> Arc<dyn Kv>;
+
+    /// Where a copy of the store may be made; none for a backend that refuses to copy itself.
+    fn copy_folder(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Opens a copy that was made there, as the store itself is opened.
+    async fn open_copy(&self, folder: &Path) -> Arc<dyn Kv> {
+        panic!("a place with a folder for copies opens them: {}", folder.display())
+    }
 }
 
 /// Whether full counts were asked for by `NEPTUNE_TEST_LONG=1`.

@@ -1,7 +1,7 @@
 //! Closing a store and opening it again.
 
 use bytes::Bytes;
-use neptune_kv::{Batch, Family, Key, KeyRange};
+use neptune_kv::{Batch, CheckpointError, Family, Key, KeyRange};
 
 use super::{count, keys, text};
 use crate::{Place, run};
@@ -80,5 +80,40 @@ pub fn what_was_cleared_stays_away<P: Place>(make: impl Fn() -> P) {
         for family in Family::ALL {
             assert_eq!(keys(&*kv, KeyRange::all(family)).await, "aa c");
         }
+    });
+}
+
+/// A copy is the store as of one moment, a store of its own; or the backend refuses and says so.
+pub fn a_copy_is_the_store_as_of_one_moment<P: Place>(make: impl Fn() -> P) {
+    run(async {
+        let place = make();
+        let kv = place.open().await;
+        let mut batch = Batch::new();
+        for family in Family::ALL {
+            for key in ["a", "b", "c"] {
+                batch = batch.put(Key::new(family, key), "value");
+            }
+        }
+        kv.commit(batch).await.unwrap();
+        kv.clear(KeyRange::new(Family::Log, "b", "c")).await.unwrap();
+        let Some(folder) = place.copy_folder() else {
+            let refused = kv.checkpoint("/nowhere".as_ref()).await;
+            assert!(matches!(refused, Err(CheckpointError::Unsupported)), "{refused:?}");
+            return;
+        };
+        kv.checkpoint(&folder).await.unwrap();
+        for family in Family::ALL {
+            kv.commit(Batch::new().put(Key::new(family, "later"), "value")).await.unwrap();
+        }
+        let again = kv.checkpoint(&folder).await;
+        assert!(matches!(again, Err(CheckpointError::Io(_))), "a copy is never written over: {again:?}");
+        let copy = place.open_copy(&folder).await;
+        let rows = [(Family::State, "a b c"), (Family::Log, "a c"), (Family::Bulk, "a b c")];
+        for (family, expected) in rows {
+            assert_eq!(keys(&*copy, KeyRange::all(family)).await, expected);
+            assert_eq!(keys(&*kv, KeyRange::all(family)).await, format!("{expected} later"));
+        }
+        copy.commit(Batch::new().put(Key::state("of the copy"), "value")).await.unwrap();
+        assert_eq!(kv.get(&Key::state("of the copy")).await.unwrap(), None);
     });
 }

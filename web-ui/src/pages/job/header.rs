@@ -70,9 +70,18 @@ fn warnings(props: &Props) -> Html {
             format::counted(job.dropped_points, "point or byte of log", "points or bytes of log")
         ))
     });
+    let deleted = job.deleted.as_ref().map(|deleted| {
+        let east = clock::minutes_east(deleted.until_micros.0);
+        html! {
+            <p class="warning" data-testid="deleted">
+                <Picture icon={Icon::Warning} />
+                <span>{ format!("Deleted ({}): out of the lists, takes no writes. ", deleted.reason) }<code>{ format!("neptune restore {}", job.id) }</code>{ " brings it back until " }<time>{ format::date_time(deleted.until_micros.0, east) }</time>{ "." }</span>
+            </p>
+        }
+    });
     let abort =
         props.abort_fault.as_ref().map(|fault| warning(format!("The abort did not reach the job: {fault}.")));
-    html! { <>{ silent }{ dropped }{ abort }</> }
+    html! { <>{ deleted }{ silent }{ dropped }{ abort }</> }
 }
 
 fn facts(job: &Rc<Job>) -> Html {

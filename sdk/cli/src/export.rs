@@ -1,0 +1,122 @@
+//! `neptune export`: whole projects or single jobs as a folder of Parquet and other files ([`crate::parcel`]).
+
+mod job;
+mod lines;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use neptune_client::rest::Rest;
+use neptune_wire::job::JobsQuery;
+use neptune_wire::life::ImportProject;
+use neptune_wire::{Job, JobRef, ProjectKey};
+use serde::Serialize;
+
+use crate::args::Global;
+use crate::error::{CliError, say};
+use crate::output::Output;
+use crate::parcel::{PROJECT, Parcel};
+use crate::{size, target};
+
+/// Jobs in one request.
+const PAGE: u32 = 1_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A project's key, such as TRIG, or a job's id, such as TRIG-12
+    #[arg(value_name = "PROJECT|JOB")]
+    what: What,
+    /// Where to: an empty folder or a new one
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Project(ProjectKey),
+    Job(JobRef),
+}
+
+impl std::str::FromStr for What {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(key) = ProjectKey::new(text) {
+            return Ok(Self::Project(key));
+        }
+        text.parse().map(Self::Job).map_err(|_| "must be a project's key or a job's id".to_owned())
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Exported {
+    jobs: u64,
+    files: u64,
+    bytes: u64,
+}
+
+pub(crate) fn run(args: &ExportArgs, global: &Global, out: &mut Output) -> Result<(), CliError> {
+    let server = target::connect(global)?;
+    let mut parcel = Parcel::create(&args.to)?;
+    let bar = bar("exporting");
+    let exported = server.wait(export(server.rest(), &args.what, &mut parcel, &bar));
+    bar.finish_and_clear();
+    let jobs = exported?;
+    let (files, bytes) = parcel.finish()?;
+    if out.json {
+        return out.json(&Exported { jobs, files, bytes });
+    }
+    say(format_args!("{jobs} jobs in {files} files of {}: {}", size::of(bytes), args.to.display()));
+    Ok(())
+}
+
+/// A bar of jobs.
+pub(crate) fn bar(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} jobs {msg}");
+    let bar = ProgressBar::new(0).with_prefix(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+async fn export(rest: &Rest, what: &What, parcel: &mut Parcel, bar: &ProgressBar) -> Result<u64, CliError> {
+    let (project, jobs) = match what {
+        What::Project(key) => (key.clone(), list_jobs(rest, key).await?),
+        What::Job(job) => {
+            let job = rest.read_job(job).await?;
+            (job.project.clone(), vec![job])
+        }
+    };
+    let retention = rest.read_retention(&project).await?;
+    let import = ImportProject { project: rest.read_project(&project).await?, retention };
+    parcel.write_json(PROJECT, &import)?;
+    bar.set_length(jobs.len() as u64);
+    let count = jobs.len() as u64;
+    for job in jobs {
+        bar.set_message(job.id.to_string());
+        job::export(rest, job, parcel).await?;
+        bar.inc(1);
+    }
+    Ok(count)
+}
+
+/// All jobs of a project, oldest first; those that come meanwhile may be among them.
+async fn list_jobs(rest: &Rest, project: &ProjectKey) -> Result<Vec<Job>, CliError> {
+    let mut query = JobsQuery {
+        project: Some(project.clone()),
+        sort: Some("id".into()),
+        limit: Some(PAGE),
+        ..JobsQuery::default()
+    };
+    let mut jobs = Vec::new();
+    loop {
+        let page = rest.list_jobs(&query).await?;
+        jobs.extend(page.items);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(jobs);
+        }
+    }
+}

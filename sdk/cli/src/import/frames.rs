@@ -1,0 +1,167 @@
+//! Frames of an imported job, and the requests that carry them. The same export makes the same requests, so that the server
+//! knows by their keys what it has.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use neptune_client::rest::Rest;
+use neptune_wire::frame::{FRAME_BYTES, FrameBuilder, ImageRecord};
+use neptune_wire::{JobRef, SessionId};
+
+use crate::error::CliError;
+use crate::tables::{Column, TableReader};
+
+/// A request is sent once it has so many bytes; with what one step adds it stays below the server's 900 KiB.
+const REQUEST_BYTES: usize = 512 << 10;
+/// Points of one step: at 24 bytes each a few frames.
+const STEP_POINTS: usize = 10_000;
+/// Whose frames they are: the server's own.
+const SESSION: SessionId = SessionId::from_bytes([0; 16]);
+
+pub(super) struct Frames<'a> {
+    rest: &'a Rest,
+    job: JobRef,
+    open: FrameBuilder,
+    request: Vec<u8>,
+    requests: u64,
+    /// Points that were not there before.
+    points: u64,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn new(rest: &'a Rest, job: JobRef) -> Frames<'a> {
+        let open = FrameBuilder::new(SESSION, 1);
+        Frames { rest, job, open, request: vec![], requests: 0, points: 0 }
+    }
+
+    pub(super) async fn push_numbers(&mut self, channel: u32, rows: &[Column]) -> Result<(), CliError> {
+        let (x, y, time) = (rows[0].doubles(), rows[1].doubles(), rows[2].integers());
+        let mut at = 0;
+        while at < x.len() {
+            let end = x.len().min(at + STEP_POINTS);
+            while at < end {
+                at +=
+                    self.push(|frame| frame.push_numeric(channel, &x[at..end], &y[at..end], &time[at..end]))?;
+            }
+            self.send_if_full().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn push_texts(&mut self, channel: u32, rows: &[Column]) -> Result<(), CliError> {
+        let (x, time, continues) = (rows[0].doubles(), rows[1].integers(), rows[3].flags());
+        for (at, text) in rows[2].texts().iter().enumerate() {
+            self.push(|frame| usize::from(frame.push_text(channel, x[at], time[at], text, continues[at])))?;
+            self.send_if_full().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn push_images(&mut self, channel: u32, rows: &[Column]) -> Result<(), CliError> {
+        let wrong = |what: &str| CliError::refused(format_args!("an image has no {what} that can be"));
+        for (at, digest) in rows[7].texts().iter().enumerate() {
+            let integer = |column: usize| rows[column].integers()[at];
+            let image = ImageRecord {
+                x: rows[0].doubles()[at],
+                time: integer(1),
+                name: rows[2].texts()[at].clone(),
+                description: rows[3].texts()[at].clone(),
+                width: integer(4).try_into().map_err(|_| wrong("width"))?,
+                height: integer(5).try_into().map_err(|_| wrong("height"))?,
+                size_bytes: integer(6).try_into().map_err(|_| wrong("size"))?,
+                digest: digest.parse().map_err(|_| wrong("digest"))?,
+            };
+            self.push(|frame| usize::from(frame.push_image(channel, &image)))?;
+            self.send_if_full().await?;
+        }
+        Ok(())
+    }
+
+    /// A log: lines of one time are one block, as far as a frame goes.
+    pub(super) async fn push_log(
+        &mut self,
+        channel: u32,
+        mut lines: TableReader,
+        log: &Path,
+    ) -> Result<(), CliError> {
+        let failed = |error| CliError::file(log, &error);
+        let mut file = File::open(log).map_err(failed)?;
+        let mut offset = 0_u64;
+        let mut bytes = Vec::new();
+        while let Some(rows) = lines.read()? {
+            let (x, time) = (rows[0].doubles(), rows[1].integers());
+            let (lengths, lost) = (rows[2].integers(), rows[3].integers());
+            let mut at = 0;
+            while at < x.len() {
+                offset = offset.saturating_add(lost[at].try_into().unwrap_or(0));
+                bytes.clear();
+                let first = at;
+                while at < x.len()
+                    && (at == first || lost[at] == 0)
+                    && (x[at].to_bits(), time[at]) == (x[first].to_bits(), time[first])
+                    && bytes.len() < FRAME_BYTES
+                {
+                    let length = lengths[at].try_into().unwrap_or(0);
+                    (&mut file).take(length).read_to_end(&mut bytes).map_err(failed)?;
+                    at += 1;
+                }
+                let mut taken = 0;
+                while taken < bytes.len() {
+                    let start = offset + taken as u64;
+                    taken += self.push(|frame| {
+                        frame.push_log(channel, start, x[first], time[first], &bytes[taken..])
+                    })?;
+                }
+                offset += bytes.len() as u64;
+                self.send_if_full().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes into the open frame, or into a new one when it is full; answers what `push` answers.
+    fn push(&mut self, push: impl Fn(&mut FrameBuilder) -> usize) -> Result<usize, CliError> {
+        let taken = push(&mut self.open);
+        if taken > 0 {
+            return Ok(taken);
+        }
+        self.close();
+        match push(&mut self.open) {
+            0 => Err(CliError::refused("a point of the export is larger than any point can be")),
+            taken => Ok(taken),
+        }
+    }
+
+    fn close(&mut self) {
+        let full = std::mem::replace(&mut self.open, FrameBuilder::new(SESSION, 1)).finish();
+        self.request.extend_from_slice(&(full.len() as u32).to_le_bytes());
+        self.request.extend_from_slice(&full);
+    }
+
+    async fn send_if_full(&mut self) -> Result<(), CliError> {
+        if self.request.len() >= REQUEST_BYTES { self.send().await } else { Ok(()) }
+    }
+
+    async fn send(&mut self) -> Result<(), CliError> {
+        self.requests += 1;
+        let key = format!("import-{}", self.requests);
+        let frames = std::mem::take(&mut self.request);
+        let appended = self.rest.import_frames(&self.job, &key, frames.into()).await?;
+        if !appended.repeated {
+            self.points += appended.points;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left; answers how many points are new.
+    pub(super) async fn finish(mut self) -> Result<u64, CliError> {
+        if !self.open.is_empty() {
+            self.close();
+        }
+        if !self.request.is_empty() {
+            self.send().await?;
+        }
+        Ok(self.points)
+    }
+}
