@@ -61,7 +61,11 @@ impl Core {
         for uid in self.store.list_jobs_with_frames().await? {
             self.check_running()?;
             if let Some(cell) = self.registry.find_uid(&uid) {
-                cell.heads(self).await?;
+                match cell.heads(self).await {
+                    // It is being removed, and will be out of the table.
+                    Ok(_) | Err(Refused::JobGone { .. }) => {}
+                    Err(refused) => return Err(refused),
+                }
             }
         }
         Ok(())
