@@ -96,6 +96,16 @@ class Server:
         self.listen = self.url.removeprefix("http://")
         return self
 
+    def wait_until_sealed(self) -> None:
+        """Waits until nothing is open of the jobs in memory: of all that were asked for what they produced."""
+
+        def open_bytes() -> int:
+            metrics = urllib.request.urlopen(f"{self.url}/metrics", timeout=30).read().decode()
+            (line,) = [line for line in metrics.splitlines() if line.startswith("neptune_unsealed_bytes ")]
+            return int(float(line.split()[1]))
+
+        wait_until("all points are sealed", lambda: open_bytes() == 0)
+
     def kill(self) -> None:
         assert self.process
         self.process.kill()

@@ -20,23 +20,31 @@ def check(data: pathlib.Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("seal_after", ["60", "0"])
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.name)
-def test_an_older_format_opens_and_answers_the_same(fixture: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_an_older_format_opens_and_answers_the_same(
+    fixture: pathlib.Path, seal_after: str, tmp_path: pathlib.Path
+) -> None:
     folder = tmp_path / "server"
     shutil.copytree(fixture / "data", folder / "data")
     answers = json.loads((fixture / "answers.json").read_text("utf-8"))
     server = Server(folder)
+    server.environment["NEPTUNE_SERVER_SEAL_AFTER_SECONDS"] = seal_after
     # The second start reads what the first one made of it.
     for _start in range(2):
         server.start()
         try:
             assert_holds(all_answers(server), answers)
             check_that_it_goes_on(server, answers)
+            if seal_after == "0":
+                server.wait_until_sealed()
             assert_holds(all_answers(server), answers)
         finally:
             server.stop()
         checked = check(folder / "data")
         assert checked.returncode == 0, checked.stdout + checked.stderr
+        if seal_after == "0":
+            assert " 0 chunks" not in checked.stdout, checked.stdout
 
 
 def check_that_it_goes_on(server: Server, answers: dict[str, dict[str, dict[str, dict[str, str]]]]) -> None:
@@ -58,4 +66,4 @@ def check_that_it_goes_on(server: Server, answers: dict[str, dict[str, dict[str,
 
 
 def test_there_is_a_fixture() -> None:
-    assert FIXTURES and FIXTURES[0].name == "v1"
+    assert [path.name for path in FIXTURES] == ["v1", "v2"]

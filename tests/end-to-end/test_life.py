@@ -253,6 +253,46 @@ def test_an_export_is_imported_with_every_bit(filled: Server, tmp_path: pathlib.
     assert all_answers(filled) == before
 
 
+def test_a_long_sealed_channel_is_exported_and_imported(tmp_path: pathlib.Path) -> None:
+    """More points than one page, and than one request of an import: sealed on both sides."""
+    servers = []
+    for name in ["from", "to"]:
+        (tmp_path / name).mkdir()
+        server = Server(tmp_path / name)
+        server.environment["NEPTUNE_SERVER_SEAL_AFTER_SECONDS"] = "0"
+        servers.append(server.start())
+    try:
+        first, second = servers
+        assert first.request("POST", "/projects", {"key": "LONG", "name": "long"}).status == 201
+        job = first.request("POST", "/jobs", {"project": "LONG", "name": "long"}).json()["id"]
+        for part in range(13):
+            steps = range(part * 20_000, part * 20_000 + 20_000)
+            points = {
+                "y": [
+                    [step if step % 1000 else -step, "NaN" if step % 777 == 0 else step / 3] for step in steps
+                ]
+            }
+            stored = first.request("POST", f"/jobs/{job}/points", points, {"Idempotency-Key": f"{part}"})
+            assert stored.status == 200, stored.body
+        first.wait_until_sealed()
+        wanted = all_answers(first)
+        exported = Cli(tmp_path, first.url).run("export", "LONG", "--to", "parcel")
+        assert exported.returncode == 0, exported.stderr
+        imported = Cli(tmp_path, second.url).run("import", "parcel", "--json")
+        assert json.loads(imported.stdout)["points"] == 260_000, imported.stderr
+        second.wait_until_sealed()
+        assert all_answers(second) == wanted
+        again = Cli(tmp_path, second.url).run("import", "parcel", "--json")
+        assert json.loads(again.stdout)["points"] == 0, again.stderr
+    finally:
+        for server in servers:
+            server.stop()
+    for server in servers:
+        checked = neptune_server("check", "--data", server.folder / "data")
+        assert checked.returncode == 0 and " 0 frames" in checked.stdout, checked.stdout
+        assert " 0 chunks" not in checked.stdout, checked.stdout
+
+
 def test_an_export_that_is_cut_off_or_changed_is_refused(filled: Server, tmp_path: pathlib.Path) -> None:
     cli = Cli(tmp_path, filled.url)
     job = job_of(filled, "a whole job")
