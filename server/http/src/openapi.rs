@@ -1,6 +1,6 @@
 //! The OpenAPI document: its frame, its tags, how one signs in. The operations come from the handlers.
 
-use neptune_wire::query::{Axis, PointOrder, Scale};
+use neptune_wire::query::{Axis, Edges, PointOrder, Scale};
 use neptune_wire::{AttemptNumber, ChannelName, Code, Digest, JobRef, Problem, ProjectKey};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, PathItem};
@@ -27,7 +27,7 @@ messages and the binary layouts are described in docs/protocol.md.";
 #[derive(utoipa::OpenApi)]
 #[openapi(
     // What only parameters name is not collected from the handlers.
-    components(schemas(Problem, Code, AttemptNumber, ChannelName, Digest, JobRef, ProjectKey, Axis, PointOrder, Scale)),
+    components(schemas(Problem, Code, AttemptNumber, ChannelName, Digest, JobRef, ProjectKey, Axis, Edges, PointOrder, Scale)),
     security((), ("bearer" = []), ("cookie" = [])),
     tags(
         (name = "projects", description = "Folders of jobs; a project's key begins its jobs' ids"),
