@@ -27,6 +27,8 @@ fn produced(job: JobUid) -> Vec<StoreKey> {
         StoreKey::ChannelState { job, channel: 1 },
         StoreKey::Chunk { job, channel: 1, first: 0 },
         StoreKey::Page { job, channel: 1, level: 0, page: 0 },
+        StoreKey::Sheet { job, channel: 2, first: 0 },
+        StoreKey::LogLine { job, channel: 2, line: 0, first: 0 },
     ]
 }
 
