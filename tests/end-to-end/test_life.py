@@ -79,7 +79,8 @@ def test_a_job_removed_for_good_frees_what_only_it_needed(filled: Server, tmp_pa
     # Its pictures went; its sources are those of the other job, too.
     assert receipt["removed"]["blobs"] == files - blob_files(filled) > 0
     assert receipt["kept"][0]["why"] == "other_job" and receipt["kept"][0]["blobs"] == 4
-    assert receipt["freed_bytes"] > 50_000
+    # What it sent, compressed: the server sealed it when it started.
+    assert receipt["freed_bytes"] > 5_000
     gone = filled.request("GET", f"/jobs/{job}")
     assert (gone.status, gone.json()["code"]) == (410, "job-deleted"), gone.body
     after = all_answers(filled)
