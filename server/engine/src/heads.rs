@@ -3,7 +3,8 @@
 //! Numeric channels keep the points that are not sealed yet as columns; text, logs and images keep references into the
 //! frame log, where what is open of them is read. One lock a job, held for short stretches and never over an await.
 //! Frames go in by [`Inner::apply`] alone, in the order of their sequence, whether they were just committed or are read
-//! again after a start: so both give the same heads. What is sealed of a channel is known by its state, and frames up to the one it names are not applied to it.
+//! again after a start: so both give the same heads. What is sealed of a channel is known by its state, and frames up to
+//! the one it names are not applied to it.
 
 pub(crate) mod log;
 pub(crate) mod numeric;

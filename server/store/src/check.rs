@@ -1,7 +1,8 @@
-//! Checks all that a store holds, by reading all of it: keys, records, frames and their numbers, blobs. Changes nothing.
+//! Checks all that a store holds, by reading all of it: keys, records, frames and their numbers, what is sealed against
+//! the states that count it, blobs. Changes nothing.
 //!
 //! What is damaged is told and passed over, so that one finding does not hide the next. Only a backend that cannot be
-//! read ends a check. Memory: the numbers of one job's sessions, and 32 bytes a blob.
+//! read ends a check. Memory: the numbers of one job's sessions, 100 bytes a sealed channel, and 32 bytes a blob.
 
 mod sealed;
 mod sheets;

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Fields are big-endian and order-preserving: keys sort as their fields do. A project key ends with a zero byte unless
-//! it is the last field. Everything lies in the `state` family but frames, which lie in `log`, and what is sealed of them,
-//! which lies in `bulk`.
+//! it is the last field. Everything lies in the `state` family but frames, which lie in `log`, and what is sealed of them
+//! and the saved job table, which lie in `bulk`.
 //!
 //! A new kind of key: 1. a variant of [`Tag`] with its layout, and in [`Tag::DATA`] if a job produced it, 2. a variant of
-//! [`StoreKey`] and its lines in `fields` and `decode`, 3. a sample in the test. A kind that is no longer written keeps its tag here.
+//! [`StoreKey`] and its lines in `fields` and `decode`, 3. a sample in the test. A kind that is no longer written keeps its
+//! tag here.
 
 use std::str;
 

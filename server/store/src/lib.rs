@@ -1,7 +1,8 @@
-//! Tables, keys, encodings, frame log and blobs over ordered bytes: speaks nouns, stores bytes.
+//! Tables, keys, encodings, frame log, sealed points and blobs over ordered bytes: speaks nouns, stores bytes.
 //!
 //! [`key`] says where everything lies, [`record`] what the bytes are, [`Writes`] what may change together; [`Store`] opens,
-//! reads and commits. Bytes of blobs lie beside it ([`blob`]). [`check`] tells what is damaged.
+//! reads and commits. What is sealed of the frame log lies in [`chunk`]s under a [`pyramid`], text and images in
+//! [`sheet`]s; bytes of blobs lie beside it all ([`blob`]). [`check`] tells what is damaged.
 //!
 //! Does not know HTTP, permissions, rules, or which backend it runs on.
 
