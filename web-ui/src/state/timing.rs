@@ -20,12 +20,12 @@ pub fn is_ticking(job: &Job) -> bool {
 
 /// Whether asking for an abort can change anything.
 pub fn can_abort(job: &Job) -> bool {
-    !job.state.is_ended() && job.state != JobState::Aborting
+    !job.state.is_ended() && job.state != JobState::Aborting && job.deleted.is_none()
 }
 
 #[cfg(test)]
 mod tests {
-    use neptune_wire::Micros;
+    use neptune_wire::{Deleted, Micros};
 
     use super::super::jobs::tests::job;
     use super::*;
@@ -51,5 +51,7 @@ mod tests {
             JobState::ALL.into_iter().filter(|state| can_abort(&job(1, |job| job.state = *state))).collect();
         use JobState::{Created, Dispatched, Preparing, Queued, Running};
         assert_eq!(can, [Created, Queued, Dispatched, Preparing, Running]);
+        let gone = Deleted { since_micros: Micros(1), until_micros: Micros(2), reason: "on request".into() };
+        assert!(!can_abort(&job(1, |job| job.deleted = Some(gone.clone()))));
     }
 }
