@@ -39,6 +39,8 @@ const OUTGOING: usize = 32;
 const INCOMING: usize = 256;
 /// Longest message of a server: 1,000 refused channels fit well.
 const MESSAGE_BYTES: usize = 4 << 20;
+/// What is read at once: mostly acknowledgements. It is zeroed before every read, which a program that trains pays for.
+const READ_BYTES: usize = 8 << 10;
 
 /// What the socket is made over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -163,8 +165,10 @@ async fn open(access: &Access, path: &str) -> Result<WebSocket, RestError> {
             .map_err(|_| RestError::Request("the token has characters that no header can carry".into()))?;
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES)).max_frame_size(Some(MESSAGE_BYTES));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES))
+        .max_frame_size(Some(MESSAGE_BYTES))
+        .read_buffer_size(READ_BYTES);
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(refusal(&access.url, &response)),

@@ -34,6 +34,9 @@ pub(crate) const HEAD_TIME: Duration = Duration::from_secs(60);
 pub(crate) const FIRST_REQUEST_TIME: Duration = Duration::from_secs(30);
 /// Bytes of a request's head: a browser's cookies of other programs on localhost fit, a flood does not.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
+/// What a WebSocket reads at once. It is zeroed before every read, also before those that find nothing, and kept for as
+/// long as the connection lives.
+pub(crate) const SOCKET_READ_BYTES: usize = 8 << 10;
 /// Streams of one HTTP/2 connection: a browser's page with many charts.
 pub(crate) const HTTP2_STREAMS: u32 = 256;
 /// Rest between attempts to accept when the process has no file descriptor left.

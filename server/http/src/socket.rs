@@ -67,7 +67,10 @@ where
     // Counted from here on, so that a stop cannot slip in between handshake and conversation.
     let token = face.sockets.token();
     let open = face.metrics.open_socket(kind);
-    let upgrade = upgrade.max_message_size(limits::MESSAGE_BYTES).max_frame_size(limits::MESSAGE_BYTES);
+    let upgrade = upgrade
+        .max_message_size(limits::MESSAGE_BYTES)
+        .max_frame_size(limits::MESSAGE_BYTES)
+        .read_buffer_size(limits::SOCKET_READ_BYTES);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let _held: (_, OpenGuard, _) = (token, open, place);
         conversation(socket).await;

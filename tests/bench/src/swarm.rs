@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::data::Source;
 use crate::fill::OpenJob;
@@ -27,6 +28,8 @@ use crate::process::Used;
 
 /// Connections made at once.
 const CONNECTING: usize = 32;
+/// What a connection reads at once.
+const READ_BYTES: usize = 8 << 10;
 /// A server that acknowledges nothing for so long after the end has lost something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -175,7 +178,9 @@ impl<S: Source> Client<S> {
         let headers = request.headers_mut();
         headers.insert(CLIENT_HEADER, HeaderValue::from_static("neptune-bench"));
         headers.insert("Authorization", HeaderValue::from_str(&format!("Bearer {}", job.token))?);
-        let (socket, _) = client_async(request, stream).await?;
+        // As the library does.
+        let config = WebSocketConfig::default().read_buffer_size(READ_BYTES);
+        let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
         let (sink, stream) = socket.split();
         let mut client = Self { sink, stream, session: new_session_id(), source };
         client.open(job, channels).await?;
