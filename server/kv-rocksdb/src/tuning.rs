@@ -5,7 +5,7 @@
 
 use neptune_kv::Family;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Env, LogLevel,
     Options as RocksOptions,
 };
 
@@ -64,6 +64,10 @@ pub(crate) fn database(new: bool) -> RocksOptions {
     options.create_if_missing(new);
     options.create_missing_column_families(new);
     options.set_max_background_jobs(2);
+    // Whoever waits for an acknowledgement comes first. Flushes are not lowered: commits wait for them.
+    let mut environment = Env::new().expect("the system's environment is there");
+    environment.lower_thread_pool_cpu_priority();
+    options.set_env(&environment);
     options.set_max_open_files(OPEN_FILES);
     options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
     options.set_max_total_wal_size(LOG_BYTES);
@@ -118,18 +122,24 @@ fn family_options(family: Family, cache: &Cache) -> RocksOptions {
             // What was written to a file has mostly been cleared when the next one comes: compacting them costs
             // reading, and gives back all of it.
             options.set_level_zero_file_num_compaction_trigger(2);
+            keep_values_in_blob_files(&mut options, cache);
         }
         // Large values are written once to blob files, cleaned up when a quarter of the oldest is garbage.
         Family::Bulk => {
             options.set_write_buffer_size(32 << 20);
-            options.set_enable_blob_files(true);
-            options.set_min_blob_size(BLOB_BYTES);
-            options.set_enable_blob_gc(true);
-            options.set_blob_cache(cache);
-            // What is sealed is compressed already.
-            options.set_blob_compression_type(DBCompressionType::None);
+            keep_values_in_blob_files(&mut options, cache);
         }
     }
     options.set_block_based_table_factory(&blocks);
     options
+}
+
+/// Large values are written once, to files of their own, which compaction of the keys leaves where they are.
+fn keep_values_in_blob_files(options: &mut RocksOptions, cache: &Cache) {
+    options.set_enable_blob_files(true);
+    options.set_min_blob_size(BLOB_BYTES);
+    options.set_enable_blob_gc(true);
+    options.set_blob_cache(cache);
+    // What is sealed is compressed already, and what is logged lives too short for it to pay.
+    options.set_blob_compression_type(DBCompressionType::None);
 }
