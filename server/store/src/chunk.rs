@@ -21,7 +21,7 @@
 
 use bytes::Bytes;
 use pco::data_types::Number;
-use pco::standalone::{simple_compress, simple_decompress};
+use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 
 /// Points of one block.
@@ -116,7 +116,7 @@ impl Points {
         let x = read_floats(&mut rest, count)?;
         let y = read_floats(&mut rest, count)?;
         let time = match read_column(&mut rest)? {
-            (PCO_I64, body) => read_pco::<i64>(body)?,
+            (PCO_I64, body) => read_pco::<i64>(body, count)?,
             _ => return Err(ChunkError("times in an unknown form")),
         };
         if !rest.is_empty() || y.len() != count || x.len() != count || time.len() != count {
@@ -191,8 +191,8 @@ fn read_column<'a>(rest: &mut &'a [u8]) -> Result<(u8, &'a [u8]), ChunkError> {
 
 fn read_floats(rest: &mut &[u8], count: usize) -> Result<Vec<f64>, ChunkError> {
     match read_column(rest)? {
-        (PCO_F64, body) => read_pco(body),
-        (PCO_F32, body) => Ok(read_pco::<f32>(body)?.into_iter().map(f64::from).collect()),
+        (PCO_F64, body) => read_pco(body, count),
+        (PCO_F32, body) => Ok(read_pco::<f32>(body, count)?.into_iter().map(f64::from).collect()),
         (AFFINE, body) => {
             let body =
                 <[u8; 16]>::try_from(body).map_err(|_| ChunkError("an affine column of wrong length"))?;
@@ -203,8 +203,18 @@ fn read_floats(rest: &mut &[u8], count: usize) -> Result<Vec<f64>, ChunkError> {
     }
 }
 
-fn read_pco<T: Number>(body: &[u8]) -> Result<Vec<T>, ChunkError> {
-    simple_decompress(body).map_err(|_| ChunkError("a column cannot be decompressed"))
+/// Into as much memory as the count says: few bytes can stand for millions of equal numbers.
+fn read_pco<T: Number + Default>(body: &[u8], count: usize) -> Result<Vec<T>, ChunkError> {
+    // A place more, by which a column that is too long shows.
+    let mut numbers = vec![T::default(); count + 1];
+    match simple_decompress_into(body, &mut numbers) {
+        Ok(progress) if progress.finished && progress.n_processed == count => {
+            numbers.truncate(count);
+            Ok(numbers)
+        }
+        Ok(_) => Err(ChunkError("a column of another length")),
+        Err(_) => Err(ChunkError("a column cannot be decompressed")),
+    }
 }
 
 #[cfg(test)]
