@@ -2,8 +2,8 @@
 //!
 //! A bucket is exact for the points it covers, and says which: from `key_first` to `key_last`, all of them. Points fall
 //! into even buckets by their key. A summary falls into one as a whole when all of its points do; when it spans an edge,
-//! it must be looked into, unless the channel is ordered along the axis and the summary shares no key with its
-//! neighbours: then the edge moves behind it ([`Edges::Near`]), as nobody sees a difference of a part of a pixel.
+//! it must be looked into, unless it spans one edge alone, the channel is ordered along the axis and the summary shares no
+//! key with its neighbours: then the edge moves behind it ([`Edges::Near`]), by less than a bucket.
 //!
 //! The order in which things are folded does not matter: of equal keys the point that arrived first is first, and which
 //! that is is kept beside each bucket. Cost: a few nanoseconds for a summary, one for a point of an ordered channel, ten
@@ -189,8 +189,8 @@ impl Fold {
             return Folded::LookInto;
         }
         let bucket = self.spread.bucket(along.min);
-        let near = self.ordered && apart && !self.even;
-        if !near && bucket != self.spread.bucket(along.max) {
+        let reach = usize::from(self.ordered && apart && !self.even);
+        if self.spread.bucket(along.max) - bucket > reach {
             return Folded::LookInto;
         }
         self.buckets[bucket].add_node(arrival, node, &along);

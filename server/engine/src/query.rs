@@ -27,6 +27,8 @@ use crate::{BlobRead, Engine, Grant, Refused};
 const SERIES: usize = 200;
 /// Buckets of one series.
 const BUCKETS: u32 = 10_000;
+/// Buckets of all series of one query, which take 100 bytes each while they are filled.
+const ALL_BUCKETS: usize = 400_000;
 
 /// One page of exact points as columns of equal length.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -81,6 +83,11 @@ impl Engine {
         }
         if !(1..=BUCKETS).contains(&query.buckets) {
             return Err(Refused::field("buckets", "must be 1 to 10000"));
+        }
+        if query.series.len() * query.buckets as usize > ALL_BUCKETS {
+            let most = ALL_BUCKETS / query.series.len();
+            let why = format!("must be at most {most} for {} series", query.series.len());
+            return Err(Refused::field("buckets", why));
         }
         points::check_range(query.from, query.to)?;
         let cut = Cut {

@@ -12,8 +12,9 @@ const LOG_SPAN: f64 = 1e-12;
 
 /// The envelope of a channel.
 ///
-/// Cost: on an ordered axis some ten summaries a bucket, and two blocks of points for the ends of the range; else every
-/// summary and, where their spans overlap the edges of buckets, the points below them.
+/// Cost: on an ordered axis some ten summaries a bucket, two blocks of points for the ends of the range, and where keys lie
+/// thin, what is below summaries that span many buckets, at most one for each of those; else every summary and, where
+/// their spans overlap the edges of buckets, the points below them.
 pub(super) async fn read(series: &Series<'_>, cut: &Cut) -> Result<Vec<Bucket>, Refused> {
     let ordered = series.is_ordered(cut.axis);
     let mut range = 0..series.len();
