@@ -261,7 +261,7 @@ impl Core {
 
     /// Whether nothing can be written until the next start.
     pub(crate) fn has_failed(&self) -> bool {
-        self.store.disk().has_failed() || self.lanes.has_failed()
+        self.store.disk().has_failed() || self.lanes.has_failed() || self.sealer.has_failed()
     }
 
     /// Runs a change to its end, even if whoever asked for it goes away meanwhile: a commit that was begun must not be

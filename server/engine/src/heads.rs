@@ -103,6 +103,8 @@ pub(crate) struct Added {
     pub(crate) open: u64,
     /// Lost at the sender.
     pub(crate) dropped: u64,
+    /// Blocks that are of no channel here; what is in them is nowhere else.
+    unplaced: u64,
 }
 
 /// Heads that were read, and what is open in them.
@@ -160,7 +162,11 @@ impl JobHeads {
             fresh: Vec::new(),
         };
         for (number, record) in (0..).zip(tables.channels) {
-            inner.add_channel(record, states.remove(&number));
+            let name = record.name.clone();
+            if !inner.add_channel(record, states.remove(&number)) {
+                let why = format!("the sealed state of channel {name:?} of job {uid} is of another kind");
+                return Err(Refused::Storage(why.into()));
+            }
         }
         for stored in tables.sessions {
             inner.sessions.insert(stored.id, Arc::new(Session::from_stored(stored)));
@@ -237,35 +243,18 @@ impl Drop for JobHeads {
 }
 
 impl Inner {
-    /// Takes in a channel that is stored, with what is sealed of it; answers its number.
-    pub(crate) fn add_channel(&mut self, record: ChannelRecord, state: Option<ChannelStateRecord>) -> u32 {
+    /// Takes in a channel that is stored, with what is sealed of it, unless that is of another kind: taken for nothing,
+    /// it would be written over.
+    pub(crate) fn add_channel(&mut self, record: ChannelRecord, state: Option<ChannelStateRecord>) -> bool {
         let number = self.channels.len() as u32;
-        self.by_name.insert(record.name.clone(), number);
         let sealed_seq = state.as_ref().map_or(0, |state| state.seq);
-        let state = state.map(|state| state.state);
-        let head = match (record.kind, record.origin) {
-            (ChannelKind::Numeric, _) => Head::Numeric(match state {
-                Some(ChannelState::Numeric(state)) => NumericHead::from_state(state),
-                _ => NumericHead::default(),
-            }),
-            (ChannelKind::Image, _) => Head::Images(match state {
-                Some(ChannelState::Images(state)) => RefsHead::from_state(state),
-                _ => RefsHead::default(),
-            }),
-            (ChannelKind::Text, ChannelOrigin::Stdout | ChannelOrigin::Stderr) => Head::Log(match state {
-                Some(ChannelState::Log(state)) => LogHead::from_state(state),
-                _ => LogHead::default(),
-            }),
-            (ChannelKind::Text, ChannelOrigin::User | ChannelOrigin::System) => Head::Text(match state {
-                Some(ChannelState::Text(state)) => RefsHead::from_state(state),
-                _ => RefsHead::default(),
-            }),
-        };
+        let Some(head) = Head::from_state(&record, state.map(|state| state.state)) else { return false };
+        self.by_name.insert(record.name.clone(), number);
         // What is sealed already, the table may not have taken in.
         let fresh = matches!(&head, Head::Numeric(head) if head.len() > 0);
         self.fresh.extend(fresh.then_some(number));
         self.channels.push(ChannelHead { record, sealed_seq, head, fresh });
-        number
+        true
     }
 
     /// A channel's state was stored; answers how many of its points are not open any more.
@@ -317,6 +306,7 @@ impl Inner {
                     number,
                     "a stored frame names a channel that is not bound; its points are not shown"
                 );
+                added.unplaced += 1;
                 continue;
             };
             if seq <= channel.sealed_seq {
@@ -354,6 +344,7 @@ impl Inner {
                         number,
                         "a stored block is not of its channel's kind; it is not shown"
                     );
+                    added.unplaced += 1;
                     continue;
                 }
             }
@@ -384,17 +375,20 @@ impl Inner {
                 return 0;
             }
         };
-        if frame.header.session == DIRECT {
-            return self.apply(seq, &frame, None).open;
-        }
-        match self.sessions.get(&frame.header.session).cloned() {
-            Some(session) => self.apply(seq, &frame, Some(&session)).open,
-            None => {
-                self.unreadable += 1;
-                tracing::error!(job = %uid, seq, "a stored frame is of no known session; its points are not shown");
-                0
-            }
-        }
+        let session = match frame.header.session {
+            DIRECT => None,
+            id => match self.sessions.get(&id).cloned() {
+                Some(session) => Some(session),
+                None => {
+                    self.unreadable += 1;
+                    tracing::error!(job = %uid, seq, "a stored frame is of no known session; its points are not shown");
+                    return 0;
+                }
+            },
+        };
+        let added = self.apply(seq, &frame, session.as_deref());
+        self.unreadable += u64::from(added.unplaced > 0);
+        added.open
     }
 
     /// Which channel of the job a number in a stored frame means.
@@ -403,6 +397,38 @@ impl Inner {
             return Some(number);
         }
         self.sessions.get(session)?.find_channel(number)
+    }
+}
+
+impl Head {
+    pub(crate) fn is_numeric(&self) -> bool {
+        matches!(self, Head::Numeric(_))
+    }
+
+    /// What is sealed of a channel; `None` if it is of another kind.
+    fn from_state(record: &ChannelRecord, state: Option<ChannelState>) -> Option<Head> {
+        let head = match (record.kind, record.origin, state) {
+            (ChannelKind::Numeric, _, None) => Head::Numeric(NumericHead::default()),
+            (ChannelKind::Numeric, _, Some(ChannelState::Numeric(state))) => {
+                Head::Numeric(NumericHead::from_state(state))
+            }
+            (ChannelKind::Image, _, None) => Head::Images(RefsHead::default()),
+            (ChannelKind::Image, _, Some(ChannelState::Images(state))) => {
+                Head::Images(RefsHead::from_state(state))
+            }
+            (ChannelKind::Text, ChannelOrigin::Stdout | ChannelOrigin::Stderr, state) => match state {
+                None => Head::Log(LogHead::default()),
+                Some(ChannelState::Log(state)) => Head::Log(LogHead::from_state(state)),
+                Some(_) => return None,
+            },
+            (ChannelKind::Text, ChannelOrigin::User | ChannelOrigin::System, state) => match state {
+                None => Head::Text(RefsHead::default()),
+                Some(ChannelState::Text(state)) => Head::Text(RefsHead::from_state(state)),
+                Some(_) => return None,
+            },
+            _ => return None,
+        };
+        Some(head)
     }
 }
 

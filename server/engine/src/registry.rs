@@ -240,7 +240,8 @@ impl Registry {
         }
         drop(live);
         let mut deleted = self.deleted.lock().expect(LOCK);
-        if cell.is_deleted() {
+        // A late commit may tell of a job whose removal has begun.
+        if cell.is_deleted() && !cell.is_gone() {
             deleted.insert(cell.uid, cell.clone());
         } else {
             deleted.remove(&cell.uid);

@@ -20,9 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use neptune_store::kv::ReadError;
-use neptune_store::{
-    ChannelState, ChannelStateRecord, NumericState, SealRecord, StoreError, WriteError, Writes,
-};
+use neptune_store::{ChannelState, ChannelStateRecord, SealRecord, StoreError, WriteError, Writes};
 use neptune_wire::{JobUid, Micros};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -33,7 +31,7 @@ use crate::Refused;
 use crate::engine::Core;
 use crate::heads::numeric::NumericView;
 use crate::heads::{Head, JobHeads};
-use crate::registry::LOCK;
+use crate::registry::{JobCell, LOCK};
 
 /// Frames of one job that are sealed without waiting.
 const ROUND_BYTES: u64 = 16 << 20;
@@ -63,6 +61,8 @@ pub(crate) struct Sealer {
     /// Held over a round.
     round: tokio::sync::Mutex<()>,
     task: Mutex<Option<JoinHandle<()>>>,
+    /// It ended before its time.
+    failed: AtomicBool,
 }
 
 /// What a job has open.
@@ -87,6 +87,7 @@ impl Sealer {
             after_micros,
             round: tokio::sync::Mutex::default(),
             task: Mutex::default(),
+            failed: AtomicBool::new(false),
         }
     }
 
@@ -158,7 +159,7 @@ impl Sealer {
         loop {
             let sealed = self.sealed.notified();
             let has_room = self.points.load(Ordering::Relaxed) < OPEN_POINTS;
-            if has_room || *stopping.borrow() || heads.check_current().is_err() {
+            if has_room || self.has_failed() || *stopping.borrow() || heads.check_current().is_err() {
                 return;
             }
             let share = OPEN_POINTS / (self.open.lock().expect(LOCK).len() as u64).max(1);
@@ -168,6 +169,11 @@ impl Sealer {
             self.due.notify_one();
             sealed.await;
         }
+    }
+
+    /// Whether nothing is sealed until the next start.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Open points in memory.
@@ -194,9 +200,10 @@ impl Sealer {
         let open = self.open.lock().expect(LOCK);
         let is_due = |heads: &&Arc<JobHeads>| {
             let age = now - heads.open.since.load(Ordering::Relaxed);
+            // A clock that went back does not make anything younger.
+            let is_old = age >= self.after_micros || age < 0;
             let bytes = heads.open.bytes.load(Ordering::Relaxed);
-            many || age >= self.after_micros
-                || bytes >= ROUND_BYTES && bytes >= heads.lock().open_channels * CHANNEL_BYTES
+            many || is_old || bytes >= ROUND_BYTES && bytes >= heads.lock().open_channels * CHANNEL_BYTES
         };
         let mut due: Vec<Arc<JobHeads>> = open.values().filter(is_due).cloned().collect();
         due.sort_by_key(|heads| std::cmp::Reverse(heads.open.points.load(Ordering::Relaxed)));
@@ -209,22 +216,31 @@ impl Sealer {
 }
 
 impl Core {
-    /// Seals what the last life of the server left open, one job after the other, so that memory holds one of them.
-    async fn seal_leftovers(&self) -> Result<(), Refused> {
+    /// Seals what the last life of the server left open, one job after the other, so that memory holds one of them. Answers
+    /// whether all of it was read: a job that cannot be is not in the way of the others.
+    async fn seal_leftovers(&self) -> Result<bool, StoreError> {
+        let mut all = true;
         for uid in self.store.list_jobs_with_frames().await? {
             let Some(cell) = self.registry.find_uid(&uid) else { continue };
             if *self.stopping.borrow() {
-                return Ok(());
+                return Ok(false);
             }
-            let heads = match cell.heads(self).await {
+            match self.seal_leftover(&cell).await {
                 // It is being removed.
-                Err(Refused::JobGone { .. }) => continue,
-                heads => heads?,
-            };
-            self.clear_sealed(&heads).await?;
-            self.seal_job(&heads).await?;
+                Ok(()) | Err(Refused::JobGone { .. }) => {}
+                Err(error) => {
+                    all = false;
+                    tracing::warn!(job = %uid, %error, "what is left from before the start cannot be sealed yet");
+                }
+            }
         }
-        Ok(())
+        Ok(all)
+    }
+
+    async fn seal_leftover(&self, cell: &Arc<JobCell>) -> Result<(), Refused> {
+        let heads = cell.heads(self).await?;
+        self.clear_sealed(&heads).await?;
+        Ok(self.seal_job(&heads).await?)
     }
 
     /// Clears frames behind a seal that says they are: their clearing may have been cut off.
@@ -254,20 +270,21 @@ impl Core {
 
     /// Seals what is due until the engine stops.
     async fn seal_due(self: Arc<Self>) {
+        let ended = Ended(&self);
         let mut stopping = self.stopping.subscribe();
-        let leftovers = self.seal_leftovers().await;
-        if let Err(error) = &leftovers {
+        let leftovers = self.seal_leftovers().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "frames from before the start could not be sealed yet");
-        }
-        self.registry.table.leftovers.send_replace(Some(leftovers.is_ok()));
+            false
+        });
+        self.registry.table.leftovers.send_replace(Some(leftovers));
         loop {
             tokio::select! {
                 () = self.sealer.due.notified() => {}
-                _ = stopping.wait_for(|stopping| *stopping) => return,
+                _ = stopping.wait_for(|stopping| *stopping) => return drop(ended),
             }
             for heads in self.sealer.list_due() {
                 if *self.stopping.borrow() {
-                    return;
+                    return drop(ended);
                 }
                 if let Err(error) = self.seal_job(&heads).await {
                     tracing::warn!(job = %heads.uid, %error, "points could not be sealed yet; their frames stay");
@@ -309,6 +326,26 @@ impl Core {
     }
 }
 
+/// Says that nothing is sealed any more, however it came to that.
+struct Ended<'a>(&'a Core);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if *self.0.stopping.borrow() {
+            return;
+        }
+        tracing::error!("points are not sealed any more; start the server again");
+        self.0.sealer.failed.store(true, Ordering::Relaxed);
+        // Nobody makes room any more, nor will what was left over be gone through.
+        self.0.sealer.sealed.notify_waiters();
+        self.0.registry.table.leftovers.send_if_modified(|leftovers| {
+            let was_open = leftovers.is_none();
+            leftovers.get_or_insert(false);
+            was_open
+        });
+    }
+}
+
 /// One job on its way.
 struct Round<'a> {
     core: &'a Core,
@@ -324,7 +361,8 @@ struct Looked {
     channel: u32,
     /// The last frame in it.
     seq: u64,
-    state: NumericState,
+    /// What the block it ends in lies in.
+    parts: Vec<u32>,
     view: NumericView,
 }
 
@@ -333,8 +371,8 @@ impl Round<'_> {
         let mut next = 0;
         while let Some(group) = self.look(&mut next) {
             let mut tasks = Vec::with_capacity(group.len());
-            for Looked { channel, seq, state, view } in group {
-                let task = Task::gather(&self.core.store, self.heads.uid, channel, state, view).await?;
+            for Looked { channel, seq, parts, view } in group {
+                let task = Task::gather(&self.core.store, self.heads.uid, channel, parts, view).await?;
                 tasks.push((channel, seq, task));
             }
             let encode = move || tasks.into_iter().map(|(channel, seq, task)| (channel, seq, task.encode()));
@@ -346,6 +384,8 @@ impl Round<'_> {
                 self.add(channel, ChannelStateRecord { seq, state }, sealed.pieces).await?;
             }
         }
+        // What is compressed is kept, whatever becomes of the rest.
+        self.commit(None).await?;
         self.seal_sheets(through).await?;
         let clears = self.heads.lock().unreadable == 0;
         let clears = clears && self.seal.is_none_or(|seal| seal.cleared < through);
@@ -370,8 +410,8 @@ impl Round<'_> {
             {
                 points += head.open_count();
                 looked += 1;
-                let (state, view) = (head.sealed().clone(), head.view());
-                group.push(Looked { channel: *next, seq: inner.applied, state, view });
+                let (parts, view) = (head.sealed_parts().to_vec(), head.view());
+                group.push(Looked { channel: *next, seq: inner.applied, parts, view });
             }
             *next += 1;
         }
@@ -379,12 +419,28 @@ impl Round<'_> {
     }
 
     /// Seals what is open of text, logs and images in frames up to `through`.
+    ///
+    /// # Errors
+    ///
+    /// That a channel cannot be sealed is said when the others are.
     async fn seal_sheets(&mut self, through: u64) -> Result<(), WriteError> {
-        let channels = self.heads.lock().channels.len() as u32;
-        for channel in 0..channels {
+        let channels = {
+            let inner = self.heads.lock();
+            let others = (0..).zip(&inner.channels).filter(|(_, channel)| !channel.head.is_numeric());
+            others.map(|(number, _)| number).collect::<Vec<u32>>()
+        };
+        let mut failed = None;
+        for channel in channels {
             loop {
-                let prepared = sheets::prepare(&self.core.store, self.heads, channel, through).await;
-                let prepared = prepared.map_err(|error| StoreError::Read(ReadError::Io(error.into())))?;
+                let prepared = match sheets::prepare(&self.core.store, self.heads, channel, through).await {
+                    Ok(prepared) => prepared,
+                    Err(error) => {
+                        let error = StoreError::Read(ReadError::Io(error.into()));
+                        tracing::warn!(job = %self.heads.uid, channel, %error, "a channel cannot be sealed");
+                        failed.get_or_insert(error);
+                        break;
+                    }
+                };
                 let Some(Prepared { pieces, state, is_all }) = prepared else { break };
                 self.add(channel, state, pieces).await?;
                 if is_all {
@@ -394,7 +450,13 @@ impl Round<'_> {
                 self.commit(None).await?;
             }
         }
-        Ok(())
+        match failed {
+            None => Ok(()),
+            Some(error) => {
+                self.commit(None).await?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Adds what was made of a channel to the next commits, its state to the last of them.

@@ -22,7 +22,11 @@ use crate::live::LivePoints;
 /// One numeric channel.
 #[derive(Debug, Default)]
 pub(crate) struct NumericHead {
-    sealed: NumericState,
+    /// Points that lie in chunks.
+    sealed: u64,
+    /// Points of each part that the last, incomplete block of them lies in. What else their state says, `running` says of
+    /// more points, and nobody asks for the past.
+    sealed_parts: Box<[u32]>,
     /// Of all points.
     running: Running,
     full: Vec<Arc<Points>>,
@@ -41,8 +45,9 @@ pub(crate) struct NumericView {
 }
 
 impl NumericHead {
-    pub(crate) fn from_state(sealed: NumericState) -> NumericHead {
-        NumericHead { running: sealed.running, sealed, ..NumericHead::default() }
+    pub(crate) fn from_state(state: NumericState) -> NumericHead {
+        let NumericState { running, parts } = state;
+        NumericHead { sealed: running.count, sealed_parts: parts.into(), running, ..NumericHead::default() }
     }
 
     pub(crate) fn append(&mut self, points: &Numeric<'_>) {
@@ -72,13 +77,18 @@ impl NumericHead {
     }
 
     /// Points that lie in chunks and not here.
-    pub(crate) fn sealed(&self) -> &NumericState {
-        &self.sealed
+    pub(crate) fn sealed_count(&self) -> u64 {
+        self.sealed
+    }
+
+    /// Points of each part that the last, incomplete block of chunks lies in, in order.
+    pub(crate) fn sealed_parts(&self) -> &[u32] {
+        &self.sealed_parts
     }
 
     /// Points that lie here.
     pub(crate) fn open_count(&self) -> u64 {
-        self.running.count - self.sealed.running.count
+        self.running.count - self.sealed
     }
 
     pub(crate) fn last_x(&self) -> f64 {
@@ -96,7 +106,7 @@ impl NumericHead {
         if self.last.len() > 0 {
             open.push(Arc::new(self.last.points()));
         }
-        NumericView { running: self.running, sealed: self.sealed.running.count, open }
+        NumericView { running: self.running, sealed: self.sealed, open }
     }
 
     /// Open points `range`, in order of arrival.
@@ -104,7 +114,7 @@ impl NumericHead {
         let mut points = LivePoints::default();
         let last = self.last.points();
         let blocks = self.full.iter().map(|block| &**block).chain([&last]);
-        for (_, block, part) in parts(self.sealed.running.count, blocks, range) {
+        for (_, block, part) in parts(self.sealed, blocks, range) {
             points.x.extend_from_slice(&block.x[part.clone()]);
             points.y.extend_from_slice(&block.y[part.clone()]);
             points.time.extend_from_slice(&block.time[part]);
@@ -114,7 +124,7 @@ impl NumericHead {
 
     /// More is sealed: what lies in chunks now is let go of here.
     pub(crate) fn seal(&mut self, state: NumericState) {
-        let mut gone = (state.running.count - self.sealed.running.count) as usize;
+        let mut gone = (state.running.count - self.sealed) as usize;
         let whole = self.full.iter().scan(0, |sum, block| {
             *sum += block.len();
             Some(*sum)
@@ -126,7 +136,7 @@ impl NumericHead {
             Some(first) => *first = Arc::new(behind(first, gone)),
             None => self.last = Columns::from(&behind(&self.last.points(), gone)),
         }
-        self.sealed = state;
+        (self.sealed, self.sealed_parts) = (state.running.count, state.parts.into());
     }
 }
 

@@ -57,6 +57,7 @@ impl Core {
         if self.store.disk().is_full() {
             return Err(Refused::ReadOnly);
         }
+        self.sealer.room(&heads, &self.stopping).await;
         let size_bytes = frames.iter().map(Bytes::len).sum::<usize>() as u32;
         let room = self.lanes.room().acquire_many_owned(size_bytes).await;
         let room = room.expect("this semaphore is never closed");

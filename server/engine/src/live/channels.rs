@@ -164,7 +164,7 @@ impl Place {
         };
         // Points that lie in chunks are read by those who ask for a range.
         let sealed = match &channel.head {
-            Head::Numeric(head) => head.sealed().running.count,
+            Head::Numeric(head) => head.sealed_count(),
             _ => 0,
         };
         if count - self.next > limit || self.next < sealed {

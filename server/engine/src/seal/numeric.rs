@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use neptune_store::chunk::{BLOCK_POINTS, CHUNK_BYTES, Points, SURE_POINTS};
+use neptune_store::kv::ReadError;
 use neptune_store::pyramid::{FAN_OUT, Page, Summary};
 use neptune_store::sealed::part_starts;
 use neptune_store::{NumericState, Store, StoreError, Writes};
@@ -20,7 +21,8 @@ const MERGED_PARTS: usize = 8;
 pub(super) struct Task {
     job: JobUid,
     channel: u32,
-    state: NumericState,
+    /// Points of each part that the incomplete block lies in.
+    parts: Vec<u32>,
     view: NumericView,
     /// The last points of the incomplete block that are written again.
     again: Points,
@@ -42,18 +44,22 @@ impl Task {
         store: &Store,
         job: JobUid,
         channel: u32,
-        state: NumericState,
+        parts: Vec<u32>,
         view: NumericView,
     ) -> Result<Task, StoreError> {
         let size = BLOCK_POINTS as u64;
-        let (sealed, block) = (state.running.count, state.running.count / size);
+        let (sealed, block) = (view.sealed, view.sealed / size);
         let tail = (sealed % size) as usize;
+        if parts.iter().map(|part| *part as usize).sum::<usize>() != tail {
+            let why = format!("channel {channel} of job {job} has {tail} points in parts {parts:?}");
+            return Err(StoreError::Read(ReadError::Io(why.into())));
+        }
         let fresh = view.len() - sealed;
         let is_complete = tail as u64 + fresh >= size;
-        let merged = if is_complete { state.parts.len() } else { parts_to_merge(&state.parts, fresh as u32) };
+        let merged = if is_complete { parts.len() } else { parts_to_merge(&parts, fresh as u32) };
         let mut again = Points::default();
         if merged > 0 {
-            let count = state.parts.iter().rev().take(merged).map(|points| *points as usize).sum::<usize>();
+            let count = parts.iter().rev().take(merged).map(|points| *points as usize).sum::<usize>();
             let block = store.read_chunks(&job, channel, block, vec![tail]).await?.decode()?;
             again.extend(&block[0], tail - count..tail);
         }
@@ -70,24 +76,24 @@ impl Task {
             spine.push(pages.iter().map(Page::node).collect());
             (first, end) = (first / fan_out, end / fan_out);
         }
-        Ok(Task { job, channel, state, view, again, merged, spine })
+        Ok(Task { job, channel, parts, view, again, merged, spine })
     }
 
     /// Compresses and sums up.
     ///
     /// Cost: some 35 ns a point.
     pub(super) fn encode(self) -> Sealed {
-        let Task { job, channel, state, view, again, merged, spine } = self;
-        let kept = state.parts.len() - merged;
-        let block = state.running.count / BLOCK_POINTS as u64;
-        let merged = part_starts(block, &state.parts).skip(kept).collect::<Vec<u64>>();
+        let Task { job, channel, parts, view, again, merged, spine } = self;
+        let kept = parts.len() - merged;
+        let block = view.sealed / BLOCK_POINTS as u64;
+        let merged = part_starts(block, &parts).skip(kept).collect::<Vec<u64>>();
         let mut out = Encoder {
             job,
             channel,
-            next: state.running.count - again.len() as u64,
+            next: view.sealed - again.len() as u64,
             pieces: Vec::new(),
             put: Vec::new(),
-            parts: state.parts[..kept].to_vec(),
+            parts: parts[..kept].to_vec(),
             spine,
         };
         let mut begun = again;

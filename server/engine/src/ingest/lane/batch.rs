@@ -242,7 +242,9 @@ impl Placed {
             let before = job.cell.dropped.swap(job.dropped, Ordering::Relaxed);
             if before != job.dropped {
                 core.counters.dropped_points.fetch_add(job.dropped - before, Ordering::Relaxed);
-                core.registry.publish(&job.cell, |_, _, _| {});
+                if !job.cell.is_gone() {
+                    core.registry.publish(&job.cell, |_, _, _| {});
+                }
             }
         }
         for (open, mark) in self.marks.into_values() {
@@ -325,7 +327,9 @@ fn apply_json(json: JsonEntry, place: u64, core: &Core) {
 fn apply_stored(core: &Core, heads: &Arc<JobHeads>, seq: u64, bytes: &[u8], session: Option<&Session>) {
     match parse(bytes) {
         Ok(frame) => {
-            let added = heads.lock().apply(seq, &frame, session);
+            // Under the lock: what is sealed was counted before.
+            let mut inner = heads.lock();
+            let added = inner.apply(seq, &frame, session);
             core.sealer.added(heads, bytes.len() as u64, added.open);
         }
         // It was parsed before it lined up; memory that changes by itself is past helping.
