@@ -26,7 +26,7 @@ const PIECE_BYTES: usize = 512 << 10;
 /// What seals the open part of one channel, or as much of it as is done at once.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// Sheets, in any order; each fits a commit. All are committed with the state that names them, or before it.
+    /// Sheets; each fits a commit. The last is committed with the state that names them, the others with it or before.
     pub(super) pieces: Vec<Writes>,
     pub(super) state: ChannelStateRecord,
     /// Nothing of the asked frames is left; else another [`prepare`] goes on.
@@ -137,7 +137,7 @@ impl Task<'_> {
             }
             taken += refs.len();
             seq = last.seq;
-            tokio::task::yield_now().await;
+            rows.compress().await?;
         }
         let Some(rows) = sheets else { return Ok(None) };
         if is_all {
@@ -150,7 +150,7 @@ impl Task<'_> {
         if rows.place.at != count {
             return Err(self.differs());
         }
-        let (sealed, last_sheet) = rows.finish();
+        let (sealed, last_sheet) = rows.finish().await?;
         let new = ChannelStateRecord { seq, state: state(RowsState { count, last_sheet, steps }) };
         Ok(Some(self.prepared::<R>(sealed, new, is_all)))
     }
@@ -193,7 +193,7 @@ impl Task<'_> {
             }
             taken += pieces.len();
             seq = pieces[pieces.len() - 1].seq;
-            tokio::task::yield_now().await;
+            rows.compress().await?;
         }
         if is_all {
             seq = self.through;
@@ -203,7 +203,7 @@ impl Task<'_> {
         if !fits || ![0, rows.place.open].contains(&new.open) {
             return Err(self.differs());
         }
-        let (sealed, last_sheet) = rows.finish();
+        let (sealed, last_sheet) = rows.finish().await?;
         let new = ChannelStateRecord { seq, state: ChannelState::Log(LogState { last_sheet, ..new }) };
         Ok(Some(self.prepared::<LogRow>(sealed, new, is_all)))
     }
@@ -236,7 +236,16 @@ impl Task<'_> {
         }
         let place = sheet.rows.iter().fold(sheet.start, |place, row| row.place_behind(place));
         let (weight, old_rows) = (sheet.weight(), sheet.rows.len());
-        Ok(Sheets { sealed: vec![], last_sheet, place, weight, sheet, old_rows, taken_bytes: 0 })
+        Ok(Sheets {
+            sealed: vec![],
+            full: vec![],
+            last_sheet,
+            place,
+            weight,
+            sheet,
+            old_rows,
+            taken_bytes: 0,
+        })
     }
 
     fn prepared<R: Row>(
@@ -274,6 +283,9 @@ impl Task<'_> {
 /// Sheets being filled.
 struct Sheets<R> {
     sealed: Vec<(Place, Bytes)>,
+    /// Waiting to be compressed.
+    full: Vec<Sheet<R>>,
+    /// Where the last sheet begins that was there before.
     last_sheet: u64,
     sheet: Sheet<R>,
     /// Rows of it that were sealed before.
@@ -298,17 +310,34 @@ impl<R: Row> Sheets<R> {
 
     fn close(&mut self) {
         let next = Sheet { start: self.place, rows: Vec::new() };
-        self.sealed.extend(std::mem::replace(&mut self.sheet, next).seal());
+        self.full.push(std::mem::replace(&mut self.sheet, next));
         (self.weight, self.old_rows) = (0, 0);
     }
 
-    /// The sheets, and where the last one begins.
-    fn finish(mut self) -> (Vec<(Place, Bytes)>, u64) {
+    /// Compresses what is full, on a thread that may take its time.
+    async fn compress(&mut self) -> Result<(), Refused> {
+        let full = std::mem::take(&mut self.full);
+        if !full.is_empty() {
+            let seal = move || full.into_iter().flat_map(Sheet::seal).collect::<Vec<_>>();
+            let sealed = tokio::task::spawn_blocking(seal).await;
+            self.sealed.extend(sealed.map_err(|broken| Refused::Storage(broken.into()))?);
+        }
+        Ok(())
+    }
+
+    /// The sheets, and where the last one begins. One that takes the place of an older one comes last of them: it may end
+    /// before the rows of that do, and until the state names what comes behind it, the older one must stay.
+    async fn finish(mut self) -> Result<(Vec<(Place, Bytes)>, u64), Refused> {
         if self.sheet.rows.len() > self.old_rows {
             self.close();
         }
+        self.compress().await?;
         let last_sheet = self.sealed.last().map_or(self.last_sheet, |(place, _)| place.at);
-        (self.sealed, last_sheet)
+        if let Some(at) = self.sealed.iter().position(|(place, _)| place.at == self.last_sheet) {
+            let again = self.sealed.remove(at);
+            self.sealed.push(again);
+        }
+        Ok((self.sealed, last_sheet))
     }
 }
 

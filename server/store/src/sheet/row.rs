@@ -20,7 +20,7 @@ use super::{Place, SheetError};
 const ROW_BYTES: usize = 24;
 
 /// One row of a sheet.
-pub trait Row: Sized + Clone + PartialEq + Send {
+pub trait Row: Sized + Clone + PartialEq + Send + 'static {
     /// In a sheet's head.
     const KIND: u8;
 

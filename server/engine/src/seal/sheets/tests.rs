@@ -350,3 +350,37 @@ async fn slow_channels_have_few_sheets() {
     assert_eq!((checked.sheets, checked.frames, told), (1, 0, 0));
     assert_eq!(world.all().await.notes.len(), 300);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_round_of_many_commits_may_die_at_each_of_them() {
+    // Rows for which the last sheet is light, is written again, and then ends before its old rows did: the full sheet is
+    // halved twice, and the last of the old rows is in the second quarter.
+    let part = |weight: usize| [Part::Log(0, vec![], weight - 24)];
+    for commit in 0..4 {
+        for after in [false, true] {
+            let mut world = World::new().await;
+            for _ in 0..9 {
+                world.frame(&part(3_595), false).await;
+            }
+            world.seal().await;
+            for _ in 0..1_000 {
+                world.frame(&part(3_584), false).await;
+            }
+            let before = world.all().await;
+            let commits = |world: &World| {
+                let store = world.engine.store().clone();
+                async move { store.find_seal(&JOB).await.unwrap().unwrap().commits }
+            };
+            let begun = commits(&world).await;
+            world.die(commit, after).await;
+            let made = commits(&world).await - begun;
+            assert_eq!(made, commit as u64 + u64::from(after), "the round has more commits");
+            assert_eq!(world.all().await.raw, before.raw);
+            world.seal().await;
+            assert_eq!(world.all().await.raw, before.raw);
+            world.restart().await;
+            assert_eq!(world.all().await.raw, before.raw);
+            world.check_places(&before).await;
+        }
+    }
+}
