@@ -39,11 +39,13 @@ class AimPeer(work.Peer):
     def end_logger(self) -> None:
         self.calls.close()
 
+    def begin_series(self) -> None:
+        self.series = Run(repo=str(self.folder), experiment="series")
+
     def write_series(self, values: list[float]) -> None:
-        run = Run(repo=str(self.folder), experiment="series")
         for step, value in enumerate(values):
-            run.track(value, name="loss", step=step)
-        run.close()
+            self.series.track(value, name="loss", step=step)
+        self.series.close()
 
     def read_chart(self) -> list[float]:
         query = 'run.experiment == "series" and metric.name == "loss"'

@@ -19,6 +19,7 @@ BATCH = 1_000
 
 class MlflowPeer(work.Peer):
     ready_path = "/health"
+    log_is_queued = False
     run_id = ""
 
     def version(self) -> str:
@@ -38,12 +39,19 @@ class MlflowPeer(work.Peer):
         mlflow.start_run(run_name="calls")
         return lambda step, value: mlflow.log_metric("loss", value, step=step)
 
+    def queued_logger(self) -> Callable[[int, float], object]:
+        mlflow.start_run(run_name="queued calls")
+        return lambda step, value: mlflow.log_metric("loss", value, step=step, synchronous=False)
+
     def end_logger(self) -> None:
+        mlflow.flush_async_logging()
         mlflow.end_run()
+
+    def begin_series(self) -> None:
+        self.run_id = MlflowClient().create_run("0", run_name="series").info.run_id
 
     def write_series(self, values: list[float]) -> None:
         client = MlflowClient()
-        self.run_id = client.create_run("0", run_name="series").info.run_id
         for first in range(0, len(values), BATCH):
             batch = [
                 Metric("loss", value, 1_790_000_000_000 + first + i, first + i)

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import work
 
@@ -59,12 +60,14 @@ class NeptunePeer(work.Peer):
     def end_logger(self) -> None:
         self.wait_until_stored("calls", work.LOG_CALLS)
 
-    def write_series(self, values: list[float]) -> None:
+    def begin_series(self) -> None:
         from deepsense import neptune
 
-        channel = self.context.create_channel("series", neptune.ChannelType.NUMERIC)
+        self.series = self.context.create_channel("series", neptune.ChannelType.NUMERIC)
+
+    def write_series(self, values: list[float]) -> None:
         for step, value in enumerate(values):
-            channel.send(step, value)
+            self.series.send(step, value)
         self.wait_until_stored("series", len(values))
 
     def wait_until_stored(self, name: str, count: int) -> None:
@@ -91,12 +94,15 @@ class NeptunePeer(work.Peer):
             at = end
         return list(drawn)
 
-    def create_job(self, name: str) -> str:
-        create = {"uid": os.urandom(16).hex(), "project": "BENCH", "name": name}
+    def create_job(self, name: str, **params: float) -> str:
+        create: dict[str, Any] = {"uid": os.urandom(16).hex(), "project": "BENCH", "name": name}
+        create["params"] = [
+            {"name": param, "type": "double", "value": value} for param, value in params.items()
+        ]
         return str(json.loads(self.ask("/api/v1/jobs", create))["id"])
 
     def write_run(self, number: int, loss: float, acc: float) -> None:
-        job = self.create_job(f"run {number}")
+        job = self.create_job(f"run {number}", lr=loss)
         points = {"loss": [[0, loss]], "acc": [[0, acc]]}
         self.ask(f"/api/v1/jobs/{job}/points", points, **{"Idempotency-Key": job})
 

@@ -35,11 +35,13 @@ class TensorboardPeer(work.Peer):
     def end_logger(self) -> None:
         self.calls.close()
 
+    def begin_series(self) -> None:
+        self.series = Writer(str(self.folder / "logs/series"))
+
     def write_series(self, values: list[float]) -> None:
-        writer = Writer(str(self.folder / "logs/series"))
         for step, value in enumerate(values):
-            writer.add_scalar("loss", value, step)
-        writer.close()
+            self.series.add_scalar("loss", value, step)
+        self.series.close()
 
     def read_chart(self) -> list[float]:
         # Right after its start it has not read the file yet.

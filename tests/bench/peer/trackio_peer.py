@@ -30,8 +30,10 @@ class TrackioPeer(work.Peer):
     def end_logger(self) -> None:
         trackio.finish()
 
-    def write_series(self, values: list[float]) -> None:
+    def begin_series(self) -> None:
         trackio.init(project="bench", name="series", embed=False)
+
+    def write_series(self, values: list[float]) -> None:
         for step, value in enumerate(values):
             trackio.log({"loss": value}, step=step)
         trackio.finish()

@@ -24,8 +24,10 @@ class WandbPeer(work.Peer):
     def end_logger(self) -> None:
         self.run.finish()
 
-    def write_series(self, values: list[float]) -> None:
+    def begin_series(self) -> None:
         self.begin("series")
+
+    def write_series(self, values: list[float]) -> None:
         for step, value in enumerate(values):
             self.run.log({"loss": value}, step=step)
         self.run.finish()

@@ -32,9 +32,11 @@ enum Kind {
 }
 
 /// Name in JSON, what it is, its unit.
-const MEASURES: [(&str, &str, &str, Kind); 12] = [
+const MEASURES: [(&str, &str, &str, Kind); 14] = [
     ("log_p50_micros", "one log call, p50", "us", Kind::Cost),
     ("log_p99_micros", "one log call, p99", "us", Kind::Cost),
+    ("queued_p50_micros", "one log call that returns before it is stored, p50", "us", Kind::Cost),
+    ("queued_p99_micros", "one log call that returns before it is stored, p99", "us", Kind::Cost),
     ("ingest_points_per_sec", "100 k points of one metric, first call to stored", "points/s", Kind::Rate),
     ("bytes_per_point", "on disk afterwards", "bytes/point", Kind::Cost),
     ("chart_cold_millis", "chart of 100 k points, first of a server", "ms", Kind::Cost),

@@ -28,6 +28,8 @@ pub(crate) struct Filled {
     pub sizes: Vec<u64>,
     /// The many.
     pub jobs: Vec<Made>,
+    /// How many of them got a new value since.
+    pub changed: u32,
 }
 
 /// One of many jobs, with what its two metrics ended at.
@@ -76,7 +78,7 @@ impl World {
         if self.filled.is_none() {
             let bench = Bench::start()?;
             let job = bench.open_job("long channels")?;
-            self.filled = Some(Filled { bench, job, sizes: Vec::new(), jobs: Vec::new() });
+            self.filled = Some(Filled { bench, job, sizes: Vec::new(), jobs: Vec::new(), changed: 0 });
         }
         self.filled.as_mut().ok_or_else(|| anyhow::anyhow!("the folder was just made"))
     }

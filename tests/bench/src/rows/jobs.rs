@@ -64,16 +64,18 @@ fn probe(world: &mut World) -> Result<()> {
 }
 
 /// Each time another job gets a value that makes it the first; how long until the table says so.
-fn changes(filled: &Filled, http: &mut Http) -> Result<Vec<f64>> {
-    let chosen = filled.jobs.iter().filter(|job| job.acc > 0.2 && job.loss < 0.4).take(CHANGES);
+fn changes(filled: &mut Filled, http: &mut Http) -> Result<Vec<f64>> {
+    let Filled { jobs, bench, changed, .. } = filled;
+    let chosen = jobs.iter_mut().filter(|job| job.acc > 0.2 && job.loss < 0.4).take(CHANGES);
     let mut millis = Vec::new();
-    for (round, job) in chosen.enumerate() {
+    for job in chosen {
         // Below the filter's bound, above every other.
-        let loss = 0.5 - 1e-9 + round as f64 * 1e-12;
+        let loss = 0.5 - 1e-9 + f64::from(*changed) * 1e-12;
         let points: AppendPoints = serde_json::from_value(serde_json::json!({"loss": [[2, loss]]}))?;
-        let key = format!("change-{round}");
-        let rest = filled.bench.rest.rest();
-        filled.bench.rest.wait(rest.append_points(&job.id.clone().into(), &key, &points))?;
+        let key = format!("change-{changed}");
+        let rest = bench.rest.rest();
+        bench.rest.wait(rest.append_points(&job.id.clone().into(), &key, &points))?;
+        (job.loss, *changed) = (loss, *changed + 1);
         let begin = Instant::now();
         while ask(http)?.0.first() != Some(&job.id.to_string()) {
             ensure!(begin.elapsed() < SORTABLE_WITHIN, "{} with loss {loss} is not the first row", job.id);
