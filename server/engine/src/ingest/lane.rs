@@ -309,7 +309,7 @@ impl Core {
             // What waits is not acknowledged, so nothing is lost by not waiting for it at the end.
             if !passes || *self.stopping.borrow() {
                 tracing::error!(%error, "frames could not be stored; their senders keep them");
-                return placed.give_back(self, matches!(error, WriteError::Conflict));
+                return placed.give_back(self, error);
             }
             batch = placed.into_batch();
             if self.store.disk().is_full() {

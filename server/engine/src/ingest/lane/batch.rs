@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use neptune_store::Disk;
 use neptune_store::kv::Limits;
-use neptune_store::{AppendedRecord, DroppedRecord, SessionRecord, Writes};
+use neptune_store::{AppendedRecord, DroppedRecord, SessionRecord, WriteError, Writes};
 use neptune_wire::frame::parse;
 use neptune_wire::{JobUid, SessionId};
 
@@ -258,10 +258,10 @@ impl Placed {
         }
     }
 
-    /// The commit will not be made: what was taken may be sent again. `stale`: what is in memory of these jobs differs
-    /// from what is stored, so it is read again when it is next asked for.
-    pub(super) fn give_back(self, core: &Core, stale: bool) {
-        if stale {
+    /// The commit will not be made: what was taken may be sent again, unless it is too large for any. After a conflict,
+    /// what is in memory of these jobs differs from what is stored, so it is read again when it is next asked for.
+    pub(super) fn give_back(self, core: &Core, error: WriteError) {
+        if matches!(error, WriteError::Conflict) {
             for job in self.jobs.values() {
                 job.heads.make_stale();
                 core.sealer.drop_stale(&job.heads);
@@ -279,8 +279,16 @@ impl Placed {
                     frame.connection.tell(IngestEvent::Trouble { session, why: Refused::Busy });
                 }
                 Entry::Json(json) => {
-                    let is_full = core.store.disk().is_full();
-                    let _ = json.stored.send(Err(if is_full { Refused::ReadOnly } else { Refused::Busy }));
+                    let why = match &error {
+                        // Only alone: what fits a commit is never put beside what does not.
+                        WriteError::TooLarge(error) => {
+                            let limit = error.limit as u64;
+                            Refused::TooLarge { what: "what one request stores", limit }
+                        }
+                        _ if core.store.disk().is_full() => Refused::ReadOnly,
+                        _ => Refused::Busy,
+                    };
+                    let _ = json.stored.send(Err(why));
                 }
             }
         }
