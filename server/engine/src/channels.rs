@@ -115,7 +115,18 @@ impl Engine {
 
     /// What a job produced, for a grant that may read it.
     pub(crate) async fn find_heads(&self, grant: &Grant, job: &JobRef) -> Result<Arc<JobHeads>, Refused> {
-        self.find_job(grant, job)?.heads(&self.core).await
+        Ok(self.find_read(grant, job).await?.1)
+    }
+
+    /// The same, with the job itself: what is read through both goes through [`JobCell::unless_gone`].
+    pub(crate) async fn find_read(
+        &self,
+        grant: &Grant,
+        job: &JobRef,
+    ) -> Result<(Arc<JobCell>, Arc<JobHeads>), Refused> {
+        let cell = self.find_job(grant, job)?;
+        let heads = cell.heads(&self.core).await?;
+        Ok((cell, heads))
     }
 }
 

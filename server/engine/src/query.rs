@@ -60,8 +60,8 @@ impl Engine {
         query: &PointsQuery,
     ) -> Result<PointsPage, Refused> {
         let asked = points::Asked::read(query)?;
-        let heads = self.find_heads(grant, job).await?;
-        points::page(&self.series(&heads, channel)?, &asked).await
+        let (cell, heads) = self.find_read(grant, job).await?;
+        cell.unless_gone(points::page(&self.series(&heads, channel)?, &asked).await)
     }
 
     /// Envelopes of numeric channels, in the asked order.
@@ -103,11 +103,10 @@ impl Engine {
     }
 
     async fn read_envelope(&self, grant: &Grant, series: &SeriesRef, cut: Cut) -> Result<Envelope, Refused> {
-        let id = self.find_job(grant, &series.job)?.id.clone();
-        let heads = self.find_heads(grant, &series.job).await?;
+        let (cell, heads) = self.find_read(grant, &series.job).await?;
         let read = self.series(&heads, &series.channel)?;
-        let buckets = envelopes::read(&read, &cut).await?;
-        Ok(envelope_from_buckets(id, series.channel.clone(), read.len(), &buckets))
+        let buckets = cell.unless_gone(envelopes::read(&read, &cut).await)?;
+        Ok(envelope_from_buckets(cell.id.clone(), series.channel.clone(), read.len(), &buckets))
     }
 
     /// A numeric channel as of now.
@@ -135,9 +134,9 @@ impl Engine {
         channel: &ChannelName,
         query: &TextQuery,
     ) -> Result<Lines, Refused> {
-        let heads = self.find_heads(grant, job).await?;
+        let (cell, heads) = self.find_read(grant, job).await?;
         let number = number_of_kind(&heads, channel, ChannelKind::Text)?;
-        lines::page(self.store(), &heads, number, query).await
+        cell.unless_gone(lines::page(self.store(), &heads, number, query).await)
     }
 
     /// Bytes `offset ..` of a log, at most `limit` of them, exactly as they came. Empty beyond the end.
@@ -155,9 +154,9 @@ impl Engine {
         offset: u64,
         limit: usize,
     ) -> Result<Bytes, Refused> {
-        let heads = self.find_heads(grant, job).await?;
+        let (cell, heads) = self.find_read(grant, job).await?;
         let number = number_of_kind(&heads, channel, ChannelKind::Text)?;
-        lines::log_bytes(self.store(), &heads, number, offset, limit).await
+        cell.unless_gone(lines::log_bytes(self.store(), &heads, number, offset, limit).await)
     }
 
     /// Images of a channel without their bytes.
@@ -172,9 +171,9 @@ impl Engine {
         channel: &ChannelName,
         query: &ImagesQuery,
     ) -> Result<Images, Refused> {
-        let heads = self.find_heads(grant, job).await?;
+        let (cell, heads) = self.find_read(grant, job).await?;
         let number = number_of_kind(&heads, channel, ChannelKind::Image)?;
-        images::page(self.store(), &heads, number, query).await
+        cell.unless_gone(images::page(self.store(), &heads, number, query).await)
     }
 
     /// The stored file of one image.
@@ -189,13 +188,13 @@ impl Engine {
         channel: &ChannelName,
         index: u64,
     ) -> Result<(Digest, BlobRead), Refused> {
-        let project = self.find_job(grant, job)?.id.project.clone();
-        let heads = self.find_heads(grant, job).await?;
+        let (cell, heads) = self.find_read(grant, job).await?;
         let number = number_of_kind(&heads, channel, ChannelKind::Image)?;
-        let image = images::from(self.store(), &heads, number, index, 1).await?.into_iter().next();
+        let images = cell.unless_gone(images::from(self.store(), &heads, number, index, 1).await)?;
+        let image = images.into_iter().next();
         let unknown = || Refused::UnknownImage { channel: channel.clone(), index };
         let digest = image.filter(|image| image.index == index).ok_or_else(unknown)?.digest;
-        let blob = self.open_blob(grant, &project, &digest).await?;
+        let blob = cell.unless_gone(self.open_blob(grant, &cell.id.project, &digest).await)?;
         Ok((digest, blob))
     }
 }

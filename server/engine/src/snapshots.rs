@@ -127,8 +127,9 @@ impl Engine {
     }
 
     async fn find_manifest(&self, grant: &Grant, job: &JobRef) -> Result<(Digest, Manifest), Refused> {
-        let snapshot = self.read_job(grant, job).await?.snapshot.ok_or(Refused::UnknownSnapshot)?;
-        Ok((snapshot, self.core.read_stored_manifest(snapshot).await?))
+        let cell = self.find_job(grant, job)?;
+        let snapshot = cell.job().snapshot.ok_or(Refused::UnknownSnapshot)?;
+        Ok((snapshot, cell.unless_gone(self.core.read_stored_manifest(snapshot).await)?))
     }
 
     /// One file of the job's source tree.
@@ -142,12 +143,13 @@ impl Engine {
         job: &JobRef,
         path: &str,
     ) -> Result<SnapshotFile, Refused> {
+        let cell = self.find_job(grant, job)?;
         let mut files = self.read_manifest(grant, job).await?.files;
         let index = files
             .binary_search_by(|file| file.path.as_str().cmp(path))
             .map_err(|_| Refused::UnknownFile { path: path.into() })?;
         let file = files.swap_remove(index);
-        let bytes = self.read_known_blob(&file.digest).await?;
+        let bytes = cell.unless_gone(self.read_known_blob(&file.digest).await)?;
         Ok(SnapshotFile { file, bytes })
     }
 
@@ -162,8 +164,8 @@ impl Engine {
         job: &JobRef,
         file: &File,
     ) -> Result<BlobRead, Refused> {
-        let project = self.find_job(grant, job)?.id.project.clone();
-        self.open_blob(grant, &project, &file.digest).await
+        let cell = self.find_job(grant, job)?;
+        cell.unless_gone(self.open_blob(grant, &cell.id.project, &file.digest).await)
     }
 
     /// What changed from one job's tree to another's. Every changed file is named; so many are shown line by line as one

@@ -237,6 +237,13 @@ impl JobCell {
         Ok(())
     }
 
+    /// What was read of the job, unless it was removed meanwhile: then some of it may have been gone, and what went wrong
+    /// is only that.
+    pub(crate) fn unless_gone<T>(&self, read: Result<T, Refused>) -> Result<T, Refused> {
+        self.check_here()?;
+        read
+    }
+
     /// Refuses an attempt that was superseded or never was, or whose job is deleted.
     pub(crate) fn check_attempt(&self, attempt: AttemptNumber) -> Result<(), Refused> {
         self.check_kept()?;
