@@ -107,18 +107,22 @@ impl Core {
         self: &Arc<Self>,
         cell: &Arc<JobCell>,
         holding: Holding,
-        _now: Micros,
+        now: Micros,
         wish: &mut Wish,
     ) {
         let Holding { job, attempt, phase, exit, .. } = holding;
         let this = AttemptRef { job, attempt };
-        if let Err(Refused::Superseded { .. } | Refused::JobDeleted { .. }) = cell.check_attempt(attempt) {
-            match phase {
-                // Whatever it says of its end, a newer attempt has the job, or nobody wants it any more.
-                Phase::Ended => wish.forget.push(this),
-                _ => wish.stop.push(kill(this)),
+        match (cell.check_attempt(attempt), phase) {
+            // Whatever it says of its end, a newer attempt has the job.
+            (Err(Refused::Superseded { .. }), Phase::Ended) => return wish.forget.push(this),
+            (Err(Refused::Superseded { .. }), _) => return wish.stop.push(kill(this)),
+            // A job that was taken for lost, and deleted, lives after all. Its program runs on, as the job can be restored;
+            // only its end is taken down.
+            (Err(Refused::JobDeleted { .. }), Phase::Preparing | Phase::Running | Phase::Ending) => return,
+            (Err(Refused::JobDeleted { .. }), Phase::Ended) if exit.is_none() => {
+                return wish.forget.push(this);
             }
-            return;
+            _ => {}
         }
         cell.unheard.store(0, Ordering::Relaxed);
         let event = match (phase, exit) {
@@ -135,10 +139,10 @@ impl Core {
         let (core, held) = (self.clone(), cell.clone());
         let told = self.finish(async move {
             let _one = held.writing.lock().await;
-            core.apply_event(&held, event, None).await
+            core.apply_event(&held, event, None, now).await
         });
         match told.await {
-            Ok(()) if ended => wish.forget.push(this),
+            Ok(()) | Err(Refused::Superseded { .. }) if ended => wish.forget.push(this),
             Ok(()) => {}
             Err(error) => tracing::warn!(job = %cell.id, %attempt, %error, "a beat could not be recorded"),
         }

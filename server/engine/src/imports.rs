@@ -215,6 +215,7 @@ impl Core {
             tags: checks::tags(job.tags.clone(), vec![], &[])?,
             created: job.created_micros,
             status: transition::record_from_status(&status_from_job(job)),
+            arrived: Some(now),
         };
         let attempts: Vec<AttemptRecord> =
             import.attempts.iter().map(|attempt| record_from_attempt(&job.uid, attempt)).collect();

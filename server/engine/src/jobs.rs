@@ -138,7 +138,7 @@ impl Engine {
                 claimed: now,
                 exit: None,
             };
-            core.apply_event(&cell, event, Some(record)).await?;
+            core.apply_event(&cell, event, Some(record), now).await?;
             let attempt = cell.record().status.attempt.unwrap_or(AttemptNumber(1));
             let (token, _) = attempt_token(&core.store, &cell.uid, attempt, &claim.claim);
             Ok(ClaimedAttempt { attempt, token })
@@ -170,7 +170,7 @@ impl Engine {
         let aborted = async move {
             let _one = cell.writing.lock().await;
             let wish = AbortWish { reason, grace_millis };
-            core.apply_event(&cell, Event::Abort { wish, now }, None).await?;
+            core.apply_event(&cell, Event::Abort { wish, now }, None, now).await?;
             Ok(Job::clone(&cell.job()))
         };
         self.core.finish(aborted).await
@@ -201,7 +201,7 @@ impl Engine {
         job: &JobRef,
         attempt: AttemptNumber,
         exit: Exit,
-        _now: Micros,
+        now: Micros,
     ) -> Result<Job, Refused> {
         let cell = self.find_job(grant, job)?;
         grant.check_speaks_for(&cell, attempt)?;
@@ -209,7 +209,8 @@ impl Engine {
         let core = self.core.clone();
         let ended = async move {
             let _one = cell.writing.lock().await;
-            core.apply_event(&cell, Event::Exit { attempt, exit }, None).await?;
+            cell.check_kept()?;
+            core.apply_event(&cell, Event::Exit { attempt, exit }, None, now).await?;
             Ok(Job::clone(&cell.job()))
         };
         self.core.finish(ended).await

@@ -67,10 +67,10 @@ impl Core {
             let unheard = cell.unheard.load(Ordering::Relaxed);
             if unheard >= SILENT_AFTER_MICROS {
                 let since = Micros(now.0.saturating_sub_unsigned(unheard));
-                core.apply_event(&cell, Event::FellSilent { since }, None).await?;
+                core.apply_event(&cell, Event::FellSilent { since }, None, now).await?;
             }
             if unheard >= LOST_AFTER_MICROS {
-                core.apply_event(&cell, Event::GivenUp { now }, None).await?;
+                core.apply_event(&cell, Event::GivenUp { now }, None, now).await?;
             }
             Ok(())
         };

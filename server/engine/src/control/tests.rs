@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use neptune_wire::control::{LOST_AFTER_MILLIS, SILENT_AFTER_MILLIS};
 use neptune_wire::job::{AbortJob, Exit, ExitKind};
+use neptune_wire::life::DeleteQuery;
 
 use super::*;
 use crate::testing::*;
@@ -187,4 +188,28 @@ async fn what_a_beat_may_not_speak_of_is_in_no_list() {
     assert_eq!(state(&engine, &grant, &other).await.0, JobState::Running);
     let unknown = engine.open_control(&grant, &job, AttemptNumber(2), NOW).await;
     assert!(matches!(unknown, Err(Refused::UnknownAttempt { .. })));
+}
+
+/// A job that was taken for lost, and deleted, lives after all: nobody ends its program, and a restored job tells its end.
+#[tokio::test(start_paused = true)]
+async fn a_deleted_job_that_lives_runs_on() {
+    let (engine, grant, _) = engine().await;
+    let (job, _) = running_job(&engine, &grant, 1).await;
+    let mut control = engine.open_control(&grant, &job, FIRST, NOW).await.unwrap();
+    let mut now = NOW.0;
+    engine.tick(NOW).await.unwrap();
+    pass(&engine, &mut now, LOST_AFTER_MILLIS / 1_000).await;
+    assert_eq!(state(&engine, &grant, &job).await.0, JobState::Lost);
+    engine.delete_job(&grant, &job, DeleteQuery::default(), Micros(now)).await.unwrap();
+    for (seq, phase) in [(1, Phase::Preparing), (2, Phase::Running), (3, Phase::Ending)] {
+        let wish = control.beat(beat(seq, 1, phase, None), Micros(now)).await.unwrap();
+        assert_eq!(wish, Wish { ack: seq, ..Wish::default() });
+    }
+    let wish = control.beat(beat(4, 1, Phase::Ended, Some(exit())), Micros(now)).await.unwrap();
+    let this = AttemptRef { job: uid(1), attempt: FIRST };
+    assert_eq!(wish, Wish { ack: 4, forget: vec![this], ..Wish::default() });
+    let late = engine.end_attempt(&grant, &job, FIRST, exit(), Micros(now)).await;
+    assert!(matches!(late, Err(Refused::JobDeleted { .. })), "{late:?}");
+    let restored = engine.restore_job(&grant, &job, Micros(now)).await.unwrap();
+    assert_eq!(restored.state, JobState::Succeeded);
 }

@@ -49,6 +49,8 @@ impl Core {
             tags,
             created: create.created_micros.unwrap_or(now),
             status: transition::record_from_status(&Status::created()),
+            // It may have been made long before this server is told of it.
+            arrived: create.created_micros.map(|_| now),
         };
         let mut writes = Writes::new();
         writes.replace_project(&project.key, &old, &new);

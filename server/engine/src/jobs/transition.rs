@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use neptune_store::{AbortRecord, AttemptRecord, JobRecord, StatusRecord, Writes};
-use neptune_wire::AttemptNumber;
+use neptune_wire::{AttemptNumber, Micros};
 
 use crate::Refused;
 use crate::access::attempt_token;
@@ -19,8 +19,13 @@ impl Core {
         cell: &Arc<JobCell>,
         event: Event,
         fresh: Option<AttemptRecord>,
+        now: Micros,
     ) -> Result<(), Refused> {
-        cell.check_kept()?;
+        match &event {
+            // It is a fact, and a job that is restored should tell it.
+            Event::Exit { .. } => cell.check_here()?,
+            _ => cell.check_kept()?,
+        }
         let old = cell.record();
         let status = status_from_record(&old.status);
         let attempt = named_attempt(&event);
@@ -29,7 +34,14 @@ impl Core {
         if next == status && effects.is_empty() {
             return Ok(());
         }
-        let new = JobRecord { revision: old.revision + 1, status: record_from_status(&next), ..old.clone() };
+        let has_ended = next.ended.is_some() && next.ended != status.ended;
+        let new = JobRecord {
+            revision: old.revision + 1,
+            status: record_from_status(&next),
+            // Its end may be told of long after it was.
+            arrived: if has_ended && next.ended != Some(now) { Some(now) } else { old.arrived },
+            ..old.clone()
+        };
         let mut attempts = cell.attempts();
         let mut opened = None;
         let mut closed = None;

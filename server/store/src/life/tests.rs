@@ -52,6 +52,7 @@ fn job_record(number: u64) -> JobRecord {
         tags: vec![],
         created: Micros(1),
         status,
+        arrived: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use neptune_wire::job::{Metric, Param};
 use neptune_wire::{
     AttemptNumber, ChannelName, Digest, JobState, Micros, Number, ParamName, ParamValue, ProjectKey, Tag,
@@ -29,12 +30,40 @@ pub struct JobRecord {
     pub created: Micros,
     /// Where it stands.
     pub status: StatusRecord,
+    /// When its end, or the job if it has none, came to this server by the server's clock; absent where that is when the
+    /// record says that it was, or where a version wrote it that did not note it.
+    pub arrived: Option<Micros>,
 }
 
+/// Without `arrived` a record has the bytes of version 1, which ended before it: a record that is read and expected again
+/// must be what lies there.
 impl Record for JobRecord {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const NAME: &'static str = "job";
+
+    fn read_old(version: u8, fields: &[u8]) -> Result<Self, RecordError> {
+        if version != 1 {
+            return Err(RecordError::Version { name: Self::NAME, version, known: Self::VERSION });
+        }
+        match postcard::take_from_bytes(&[fields, &[ABSENT]].concat()) {
+            Ok((record, [])) => Ok(record),
+            _ => Err(RecordError::Damaged { name: Self::NAME }),
+        }
+    }
+
+    fn encode(&self) -> Bytes {
+        let fields = postcard::to_extend(self, vec![Self::VERSION]);
+        let mut bytes = fields.expect("a record is plain data and writing to memory cannot fail");
+        if self.arrived.is_none() {
+            bytes[0] = 1;
+            bytes.pop();
+        }
+        bytes.into()
+    }
 }
+
+/// What postcard writes for an option that is absent.
+const ABSENT: u8 = 0;
 
 /// Where a job stands and how it came there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -47,21 +47,37 @@ fn projects_and_jobs() {
         &ProjectRecord { name: "Trigonometry".into(), created: Micros(1), last_number: 300, jobs: 2 },
         expect![[r#"\x01\x0cTrigonometry\x02\xac\x02\x02"#]],
     );
+    let job = |arrived| JobRecord {
+        revision: 5,
+        project: ProjectKey::new("TRIG").unwrap(),
+        number: 12,
+        name: "sine".into(),
+        description: String::new(),
+        tags: vec![Tag::new("a").unwrap()],
+        created: Micros(1_700_000_000_000_000),
+        status: status(),
+        arrived,
+    };
     check(
-        &JobRecord {
-            revision: 5,
-            project: ProjectKey::new("TRIG").unwrap(),
-            number: 12,
-            name: "sine".into(),
-            description: String::new(),
-            tags: vec![Tag::new("a").unwrap()],
-            created: Micros(1_700_000_000_000_000),
-            status: status(),
-        },
+        &job(Some(Micros(7))),
         expect![[
-            r#"\x01\x05\x04TRIG\x0c\x04sine\x00\x01\x01a\x80\x80\xf2\x81\x83\x89\x85\x06\x06\x01\x02\x01\x01\x01\x03why\x01\x03\x01\x06\x00\x01\x04stop\xac\x02"#
+            r#"\x02\x05\x04TRIG\x0c\x04sine\x00\x01\x01a\x80\x80\xf2\x81\x83\x89\x85\x06\x06\x01\x02\x01\x01\x01\x03why\x01\x03\x01\x06\x00\x01\x04stop\xac\x02\x01\x0e"#
         ]],
     );
+    // As version 1 wrote every job, and as one is written on that says no more.
+    let first = job(None).encode();
+    expect![[
+        r#"\x01\x05\x04TRIG\x0c\x04sine\x00\x01\x01a\x80\x80\xf2\x81\x83\x89\x85\x06\x06\x01\x02\x01\x01\x01\x03why\x01\x03\x01\x06\x00\x01\x04stop\xac\x02"#
+    ]]
+    .assert_eq(&first.escape_ascii().to_string());
+    assert_eq!(JobRecord::decode(&first).unwrap(), job(None));
+    for cut in 0..first.len() {
+        assert!(JobRecord::decode(&first[..cut]).is_err(), "cut at {cut} is noticed");
+    }
+    let longer = [&first[..], &[0]].concat();
+    assert_eq!(JobRecord::decode(&longer), Err(RecordError::Damaged { name: JobRecord::NAME }));
+    let none = [&[0], &first[1..]].concat();
+    assert!(matches!(JobRecord::decode(&none), Err(RecordError::Version { version: 0, .. })));
 }
 
 #[test]

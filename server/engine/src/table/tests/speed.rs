@@ -152,6 +152,7 @@ fn stored(number: u64) -> neptune_store::StoredJob {
                 ended: Some(NOW),
                 abort: None,
             },
+            arrived: None,
         },
         spec: JobSpec {
             params: params.collect(),
