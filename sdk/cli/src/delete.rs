@@ -56,7 +56,7 @@ fn in_words(receipt: &DeleteReceipt) -> String {
             let why = match kept.why {
                 KeptWhy::OtherJob => "other jobs need them",
                 KeptWhy::OtherProject => "other projects have them, too",
-                KeptWhy::Upload => "somebody used them since; the collector looks again",
+                KeptWhy::Upload => "somebody else may be about to name them; the collector looks again",
                 KeptWhy::Backup => "a backup is being made; the collector frees them later",
             };
             words += &format!("\n{} blobs ({}) stay: {why}", kept.blobs, size::of(kept.blob_bytes));

@@ -94,7 +94,8 @@ pub enum KeptWhy {
     OtherJob,
     /// Another project has it, too.
     OtherProject,
-    /// Somebody uploaded it or asked for it after the job had ended, and may be about to name it; the collector looks again.
+    /// Somebody else uploaded it or asked for it within the grace, or may have before the server was started, and may be
+    /// about to name it; the collector looks again.
     Upload,
     /// A backup is being made; the collector frees it afterwards.
     Backup,

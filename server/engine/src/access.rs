@@ -10,6 +10,7 @@ use neptune_store::{AdminTokenRecord, Store, Writes};
 use neptune_wire::id::ClaimId;
 use neptune_wire::{AttemptNumber, Digest, JobUid, Micros, ProjectKey};
 
+use crate::life::User;
 use crate::registry::JobCell;
 use crate::{Engine, Refused};
 
@@ -43,6 +44,14 @@ impl Grant {
         match self.0 {
             Reach::Everything => Ok(()),
             Reach::Attempt { .. } => Err(Refused::Forbidden { what }),
+        }
+    }
+
+    /// As whom its holder uses blobs.
+    pub(crate) fn user(&self) -> User {
+        match &self.0 {
+            Reach::Everything => User::Operator,
+            Reach::Attempt { job, .. } => User::Job(*job),
         }
     }
 

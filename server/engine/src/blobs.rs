@@ -48,9 +48,12 @@ impl Engine {
         now: Micros,
     ) -> Result<(), Refused> {
         self.may_use_project(grant, project)?;
-        if self.core.use_blobs(project, &[*digest], now).await? == [true] {
+        let using = self.core.life.begin_use().await;
+        if self.core.use_blobs(&using, project, &[*digest], grant.user(), now).await? == [true] {
             return Ok(());
         }
+        // An upload takes its time; the use is remembered.
+        drop(using);
         self.blobs().put(digest, bytes, Self::BLOB_BYTES).await?;
         let _kept = self.core.life.keep_bytes(digest).await;
         // The collector may have come between: nobody held the bytes yet.

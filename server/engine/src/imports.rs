@@ -176,8 +176,10 @@ impl Core {
     async fn import_records(&self, import: &ImportJob, now: Micros) -> Result<Arc<JobCell>, Refused> {
         let job = &import.job;
         let spec = check(import)?;
+        // Until the job that names the snapshot is there.
+        let using = self.life.begin_use().await;
         if let Some(snapshot) = &job.snapshot
-            && !self.use_snapshot(&job.project, snapshot, now).await?
+            && !self.use_snapshot(&using, &job.project, snapshot, now).await?
         {
             return Err(Refused::UnknownSnapshot);
         }
@@ -237,6 +239,7 @@ impl Core {
         let properties = job.properties.clone();
         let stored = StoredJob { uid: job.uid, record, spec, properties, attempts, deleted: None };
         let cell = self.registry.add_job(stored, job.dropped_points);
+        cell.made_now(now);
         self.registry.publish(&cell, |_, _, _| {});
         Ok(cell)
     }

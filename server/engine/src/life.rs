@@ -7,7 +7,9 @@
 
 mod collect;
 mod delete;
+mod let_go;
 mod needed;
+mod receipts;
 mod remove;
 mod retention;
 mod uses;
@@ -22,9 +24,11 @@ use neptune_store::{Store, StoreError};
 use neptune_wire::{Digest, Micros, ProjectKey, Retention};
 use tokio::sync::{MutexGuard, OwnedRwLockReadGuard, RwLock};
 
+use self::receipts::Receipts;
 use self::remove::Removal;
 pub(crate) use self::retention::check as check_retention;
 use self::uses::Uses;
+pub(crate) use self::uses::{User, Using};
 use crate::engine::{Core, DAY_MICROS};
 use crate::registry::LOCK;
 use crate::{Engine, Refused, Times};
@@ -33,6 +37,8 @@ use crate::{Engine, Refused, Times};
 const RETENTION_EVERY_MICROS: i64 = 10 * 60 * 1_000_000;
 /// Between two passes of the collector: it reads every snapshot's manifest and every list of images.
 const COLLECT_EVERY_MICROS: i64 = 6 * 60 * 60 * 1_000_000;
+/// From the start, or a pass that failed, to the next one: a start has other work, but some servers never live for hours.
+const COLLECT_FIRST_MICROS: i64 = 10 * 60 * 1_000_000;
 /// Locks that keep the end of an upload and the collector apart.
 const KEEPING: usize = 64;
 
@@ -41,6 +47,11 @@ pub(crate) struct Life {
     pub(crate) times: Times,
     pub(crate) retentions: Mutex<BTreeMap<ProjectKey, Retention>>,
     uses: Mutex<Uses>,
+    /// Shared by those who use blobs until these are named, held alone by whoever lets go of some at once.
+    using: RwLock<()>,
+    /// The first time this process was told; 0 until then.
+    began: AtomicI64,
+    receipts: Receipts,
     /// Jobs whose removal has begun and is not done.
     removals: Mutex<Vec<Removal>>,
     /// One removal at a time.
@@ -63,6 +74,9 @@ impl Life {
             times,
             retentions: Mutex::new(retentions),
             uses: Mutex::default(),
+            using: RwLock::default(),
+            began: AtomicI64::new(0),
+            receipts: Receipts::default(),
             removals: Mutex::new(Removal::read_all(store).await?),
             removing: tokio::sync::Mutex::default(),
             collecting: tokio::sync::Mutex::default(),
@@ -72,6 +86,14 @@ impl Life {
             last_retention: AtomicI64::new(0),
             last_collect: AtomicI64::new(0),
         })
+    }
+
+    /// Notes the first time that this process is told; answers it.
+    fn begin(&self, now: Micros) -> Micros {
+        match self.began.compare_exchange(0, now.0, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => now,
+            Err(began) => Micros(began),
+        }
     }
 
     /// While it is held, the bytes of this digest are not removed by the collector, which asks for it too.
@@ -115,33 +137,34 @@ impl Core {
         });
     }
 
-    async fn do_chores(self: &Arc<Self>, now: Micros) -> Result<(), Refused> {
+    /// Does every chore that is due, whatever became of the one before; answers the first failure.
+    pub(crate) async fn do_chores(self: &Arc<Self>, now: Micros) -> Result<(), Refused> {
         if self.store.disk().has_failed() {
             return Ok(());
         }
-        self.go_on_removing().await?;
-        for cell in self.registry.list_deleted() {
-            self.check_running()?;
-            let due = cell.job().deleted.as_ref().is_some_and(|deleted| deleted.until_micros <= now);
-            if due {
-                self.remove_expired(&cell, now).await?;
+        self.life.begin(now);
+        let mut outcome = self.remove_all_expired(now).await;
+        outcome = outcome.and(self.go_on_removing(now).await);
+        if is_due(&self.life.last_retention, RETENTION_EVERY_MICROS, now, 0) {
+            outcome = outcome.and(self.apply_retention(now).await);
+        }
+        if is_due(&self.life.last_collect, COLLECT_EVERY_MICROS, now, COLLECT_FIRST_MICROS) {
+            let collected = self.collect(now).await;
+            if collected.is_err() {
+                let soon = now.0 - COLLECT_EVERY_MICROS + COLLECT_FIRST_MICROS;
+                self.life.last_collect.store(soon, Ordering::Relaxed);
             }
+            outcome = outcome.and(collected.map(drop));
         }
-        if is_due(&self.life.last_retention, RETENTION_EVERY_MICROS, now, true) {
-            self.apply_retention(now).await?;
-        }
-        if is_due(&self.life.last_collect, COLLECT_EVERY_MICROS, now, false) {
-            self.collect(now).await?;
-        }
-        Ok(())
+        outcome
     }
 }
 
-/// Whether so much time has passed since it was last so; `at_first`: whether it is so in the beginning.
-fn is_due(last: &AtomicI64, every: i64, now: Micros, at_first: bool) -> bool {
+/// Whether so much time has passed since it was last so; in the beginning it is so after `first`.
+fn is_due(last: &AtomicI64, every: i64, now: Micros, first: i64) -> bool {
     let before = last.load(Ordering::Relaxed);
-    if before == 0 && !at_first {
-        last.store(now.0, Ordering::Relaxed);
+    if before == 0 && first > 0 {
+        last.store(now.0 - every + first, Ordering::Relaxed);
         return false;
     }
     // A clock that went back does not stop the work.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::blobs::{BlobRead, missing};
 use crate::engine::Core;
+use crate::life::{User, Using};
 use crate::{Engine, Grant, Refused};
 
 /// Files of one snapshot.
@@ -79,10 +80,12 @@ impl Engine {
             Ok((manifest, json, snapshot))
         })
         .await?;
-        if self.core.use_snapshot(project, &snapshot, now).await? {
+        // Until the snapshot stands for its files.
+        let using = self.core.life.begin_use().await;
+        if self.core.use_snapshot(&using, project, &snapshot, now).await? {
             return Ok(SnapshotReceipt { snapshot, missing: Vec::new() });
         }
-        let missing = self.missing_blobs(project, &manifest, now).await?;
+        let missing = self.missing_blobs(&using, project, &manifest, now).await?;
         if missing.is_empty() {
             let _kept = self.core.life.keep_bytes(&snapshot).await;
             self.blobs().put(&snapshot, blob_from_bytes(json), Self::MANIFEST_BYTES).await?;
@@ -95,6 +98,7 @@ impl Engine {
 
     async fn missing_blobs(
         &self,
+        using: &Using<'_>,
         project: &ProjectKey,
         manifest: &Manifest,
         now: Micros,
@@ -102,7 +106,7 @@ impl Engine {
         let mut seen = HashSet::new();
         let named: Vec<Digest> =
             manifest.files.iter().map(|file| file.digest).filter(|digest| seen.insert(*digest)).collect();
-        let there = self.core.use_blobs(project, &named, now).await?;
+        let there = self.core.use_blobs(using, project, &named, User::Operator, now).await?;
         Ok(named.into_iter().zip(there).filter(|(_, there)| !there).map(|(digest, _)| digest).collect())
     }
 

@@ -18,8 +18,10 @@ impl Core {
     ) -> Result<Job, Refused> {
         let project = self.registry.find_project(&create.project)?;
         checks::create(&create)?;
+        // Until the job that names the snapshot is there.
+        let using = self.life.begin_use().await;
         if let Some(snapshot) = &create.snapshot
-            && !self.use_snapshot(&create.project, snapshot, now).await?
+            && !self.use_snapshot(&using, &create.project, snapshot, now).await?
         {
             return Err(Refused::UnknownSnapshot);
         }
@@ -60,6 +62,7 @@ impl Core {
         let stored =
             StoredJob { uid, record, spec, properties: create.properties, attempts: vec![], deleted: None };
         let cell = self.registry.add_job(stored, 0);
+        cell.made_now(now);
         self.registry.publish(&cell, |_, _, _| {});
         Ok(Job::clone(&cell.job()))
     }

@@ -12,7 +12,7 @@ use neptune_store::{Held, UnneededRecord, WriteError, Writes};
 use neptune_wire::life::Collected;
 use neptune_wire::{Digest, Micros, ProjectKey};
 
-use super::remove::BytesRemoved;
+use super::let_go::BytesRemoved;
 use crate::engine::Core;
 use crate::registry::LOCK;
 use crate::{Engine, Grant, Refused};
@@ -66,6 +66,8 @@ impl Core {
         now: Micros,
         collected: &mut Collected,
     ) -> Result<(), Refused> {
+        // What somebody was told of before the marks that are looked at is named by now.
+        self.life.uses_settled().await;
         let named = self.read_named(project).await?;
         let snapshots = self.store.read_snapshots(project).await?;
         self.judge(snapshots, &named.snapshots, now, collected, |writes, held, verdict| match verdict {

@@ -16,7 +16,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Refused::State`] for a job that runs or waits to run, [`Refused::Field`] for a reason that is too long.
+    /// [`Refused::State`] for a job that runs or waits to run, [`Refused::Field`] for a reason that is too long,
+    /// [`Refused::JobGone`] for one that was removed, unless the receipt of that is still known.
     pub async fn delete_job(
         &self,
         grant: &Grant,
@@ -25,14 +26,26 @@ impl Engine {
         now: Micros,
     ) -> Result<DeleteReceipt, Refused> {
         grant.check_everything("deleting jobs")?;
-        let cell = self.find_job(grant, job)?;
+        let cell = match self.find_job(grant, job) {
+            Err(gone) if delete.now => return self.core.life.receipts.find(job).await.ok_or(gone),
+            found => found?,
+        };
         checks::text_bytes("reason", delete.reason.as_deref(), REASON_BYTES)?;
         let reason = delete.reason.unwrap_or_else(|| "on request".into());
         let core = self.core.clone();
         let deleted = async move {
-            match delete.now {
-                true => core.remove_now(&cell, reason, now).await,
-                false => core.hide(&cell, reason, now).await,
+            if !delete.now {
+                let receipt = core.begin_receipt(&cell).await?;
+                core.hide(&cell, reason, now).await?;
+                let restorable_until_micros = cell.job().deleted.as_ref().map(|deleted| deleted.until_micros);
+                return Ok(DeleteReceipt { restorable_until_micros, ..receipt });
+            }
+            match core.remove_now(&cell, reason, now).await {
+                // Another request removes it, or a first one whose answer did not arrive: both have the one receipt.
+                Err(gone @ Refused::JobGone { .. }) => {
+                    core.life.receipts.find(&JobRef::Uid(cell.uid)).await.ok_or(gone)
+                }
+                outcome => outcome,
             }
         };
         self.core.finish(deleted).await
@@ -66,18 +79,16 @@ impl Core {
         cell: &Arc<JobCell>,
         reason: String,
         now: Micros,
-    ) -> Result<DeleteReceipt, Refused> {
-        let mut receipt = self.begin_receipt(cell).await?;
+    ) -> Result<(), Refused> {
         let _one = cell.writing.lock().await;
         cell.check_here()?;
-        if !cell.is_deleted() {
-            check_ended(cell)?;
-            let until = Micros(now.0.saturating_add(self.life.times.restore_micros));
-            let deleted = DeletedRecord { since: now, until, reason, removing: false };
-            self.write_deleted(cell, Some(deleted)).await?;
+        if cell.is_deleted() {
+            return Ok(());
         }
-        receipt.restorable_until_micros = cell.job().deleted.as_ref().map(|deleted| deleted.until_micros);
-        Ok(receipt)
+        check_ended(cell)?;
+        let until = Micros(now.0.saturating_add(self.life.times.restore_micros));
+        let deleted = DeletedRecord { since: now, until, reason, removing: false };
+        self.write_deleted(cell, Some(deleted)).await
     }
 
     /// What a receipt says of what the job has.

@@ -3,6 +3,7 @@
 //! Cost: the manifest of every snapshot; for each job its channels, and for a job with images all it produced.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use neptune_wire::{ChannelKind, Digest, ProjectKey};
@@ -42,9 +43,23 @@ impl Core {
     /// The images a job names. Memory that it takes is given back.
     pub(super) async fn read_images_of(&self, cell: &Arc<JobCell>) -> Result<HashSet<Digest>, Refused> {
         let mut digests = HashSet::new();
+        let mut add = |digest| {
+            digests.insert(digest);
+            ControlFlow::Continue(())
+        };
+        self.look_at_images(cell, &mut add).await?;
+        Ok(digests)
+    }
+
+    /// Shows the images a job names until the looker has seen enough.
+    pub(super) async fn look_at_images(
+        &self,
+        cell: &Arc<JobCell>,
+        look_at: &mut (dyn FnMut(Digest) -> ControlFlow<()> + Send),
+    ) -> Result<(), Refused> {
         let was_loaded = cell.find_heads().is_some();
         if !was_loaded && !self.store.has_channel_of(&cell.uid, ChannelKind::Image).await? {
-            return Ok(digests);
+            return Ok(());
         }
         let heads = cell.heads(self).await?;
         let channels: Vec<u32> = {
@@ -53,13 +68,16 @@ impl Core {
                 |channel: &u32| inner.channels[*channel as usize].record.kind == ChannelKind::Image;
             (0..inner.channels.len() as u32).filter(is_image).collect()
         };
-        for channel in channels {
+        'channels: for channel in channels {
             let mut index = 0;
             loop {
-                let page = images::from(&self.store, &heads, channel, index, IMAGES).await?;
+                let page = images::from(&self.store, &heads, channel, index, IMAGES).await;
+                let page = cell.unless_gone(page)?;
                 let Some(last) = page.last() else { break };
                 index = last.index + 1;
-                digests.extend(page.iter().map(|image| image.digest));
+                if page.iter().try_for_each(|image| look_at(image.digest)).is_break() {
+                    break 'channels;
+                }
             }
         }
         if !was_loaded {
@@ -67,7 +85,7 @@ impl Core {
             let _ = self.seal_job(&heads).await;
             cell.forget_unused(heads);
         }
-        Ok(digests)
+        Ok(())
     }
 
     /// The files of all snapshots that a project holds.

@@ -4,18 +4,17 @@
 //! 2. whoever wrote to it is waited for, the sealer among them, and whoever would is refused;
 //! 3. all it produced is cleared; 4. its own records go, and its deletion with the last of them.
 //!
-//! Blobs that nobody else needs go afterwards when somebody waits for a receipt, record before bytes; else, and whatever a
+//! Blobs that nobody else needs go afterwards when somebody waits for a receipt ([`super::let_go`]); else, and whatever a
 //! crash leaves, the collector finds them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use neptune_store::{AttemptRecord, DeletedRecord, Store, StoreError, Writes};
-use neptune_wire::life::{DeleteReceipt, Kept, KeptWhy};
-use neptune_wire::{AttemptNumber, Digest, Job, JobUid, Micros};
-
-use tokio::sync::MutexGuard;
+use neptune_store::{AttemptRecord, DeletedRecord, Store, StoreError};
+use neptune_wire::life::DeleteReceipt;
+use neptune_wire::{AttemptNumber, Digest, JobUid, Micros};
+use tokio::sync::{MutexGuard, watch};
 
 use super::delete::check_ended;
 use crate::Refused;
@@ -23,8 +22,9 @@ use crate::access::attempt_token;
 use crate::engine::Core;
 use crate::registry::{JobCell, LOCK};
 
-/// Blobs a project lets go of in one commit: each is a condition and a change of at most a thousand.
-const LET_GO: usize = 400;
+/// A removal that fails is tried again after this, then after twice as long, up to the longest.
+const PAUSE_FIRST_MICROS: i64 = 1_000_000;
+const PAUSE_LONGEST_MICROS: i64 = 10 * 60 * 1_000_000;
 
 /// A job whose removal has begun.
 #[derive(Clone)]
@@ -33,6 +33,29 @@ pub(super) struct Removal {
     attempts: Vec<AttemptRecord>,
     /// Through which some may still be writing; none after a start.
     cell: Option<Arc<JobCell>>,
+    /// Since the last try, which failed.
+    pause: Option<Pause>,
+}
+
+#[derive(Clone, Copy)]
+struct Pause {
+    since: Micros,
+    micros: i64,
+}
+
+/// Who wants a job removed.
+enum Wish {
+    /// Somebody who waits for the receipt.
+    Now { reason: String },
+    /// The time in which it could be restored has passed.
+    Expired,
+}
+
+/// A removal that has begun now.
+struct Begun {
+    removal: Removal,
+    /// Where the receipt goes, if there is to be one.
+    told: Option<watch::Sender<Option<DeleteReceipt>>>,
 }
 
 impl Removal {
@@ -44,7 +67,18 @@ impl Removal {
             return Ok(vec![]);
         }
         let jobs = store.read_jobs().await?.into_iter().filter(|job| begun.contains(&job.uid));
-        Ok(jobs.map(|job| Removal { job: job.uid, attempts: job.attempts, cell: None }).collect())
+        let removal = |job: neptune_store::StoredJob| Removal {
+            job: job.uid,
+            attempts: job.attempts,
+            cell: None,
+            pause: None,
+        };
+        Ok(jobs.map(removal).collect())
+    }
+
+    /// Whether it may be tried. A clock that went back does not keep it from that.
+    fn is_due(&self, now: Micros) -> bool {
+        self.pause.is_none_or(|pause| !(pause.since.0..pause.since.0 + pause.micros).contains(&now.0))
     }
 }
 
@@ -60,52 +94,66 @@ impl Core {
         let images = self.read_images_of(cell).await?;
         let job = cell.job();
         let one = self.life.removing.lock().await;
-        self.begin_removal(cell, reason, now).await?;
+        let gone = || Refused::JobGone { job: cell.reference() };
+        let begun = self.begin_removal(cell, Wish::Now { reason }, now).await?.ok_or_else(gone)?;
         self.wait_for_writers(cell).await?;
         let measured = self.store.measure_job(&cell.uid).await?;
-        self.finish_removals(&one).await?;
+        self.finish_removal(&one, &begun.removal).await?;
         drop(one);
         receipt.removed.records = measured.records;
         receipt.removed.record_bytes = measured.bytes;
-        self.remove_blobs_of(&job, images, &mut receipt).await?;
+        if let Err(error) = self.remove_blobs_of(cell, &job, images, now, &mut receipt).await {
+            // The job is gone, and somebody waits to be told so.
+            tracing::warn!(job = %cell.id, %error, "files of a removed job are left to the collector");
+        }
         receipt.freed_bytes = receipt.removed.record_bytes + receipt.removed.blob_bytes;
+        if let Some(told) = begun.told {
+            told.send_replace(Some(receipt.clone()));
+        }
         Ok(receipt)
     }
 
-    /// Removes a job whose time to be restored has passed.
-    pub(super) async fn remove_expired(
-        self: &Arc<Self>,
-        cell: &Arc<JobCell>,
-        now: Micros,
-    ) -> Result<(), Refused> {
-        let reason = match &cell.job().deleted {
-            Some(deleted) if deleted.until_micros <= now => deleted.reason.clone(),
-            // Restored meanwhile.
-            _ => return Ok(()),
-        };
-        self.begin_removal(cell, reason, now).await?;
-        self.go_on_removing().await
+    /// Begins the removal of all jobs whose time to be restored has passed.
+    pub(super) async fn remove_all_expired(self: &Arc<Self>, now: Micros) -> Result<(), Refused> {
+        let mut outcome = Ok(());
+        for cell in self.registry.list_deleted() {
+            self.check_running()?;
+            if is_expired(&cell, now) {
+                outcome = outcome.and(self.begin_removal(&cell, Wish::Expired, now).await.map(drop));
+            }
+        }
+        outcome
     }
 
-    /// Makes sure that the job goes, and that nobody finds it any more.
+    /// Makes sure that the job goes, and that nobody finds it any more; `None` if it need not go any more.
     async fn begin_removal(
         self: &Arc<Self>,
         cell: &Arc<JobCell>,
-        reason: String,
+        wish: Wish,
         now: Micros,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Begun>, Refused> {
         let _one = cell.writing.lock().await;
-        cell.check_here()?;
-        check_ended(cell)?;
-        let job = cell.job();
-        let since = job.deleted.as_ref().map_or(now, |deleted| deleted.since_micros);
+        let deleted = cell.job().deleted.clone();
+        let (reason, told) = match (wish, &deleted) {
+            // It may have been restored, or removed by somebody else, before it was this one's turn.
+            (Wish::Expired, _) if cell.is_gone() || !is_expired(cell, now) => return Ok(None),
+            (Wish::Expired, deleted) => (deleted.as_ref().map(|deleted| deleted.reason.clone()), None),
+            (Wish::Now { reason }, _) => {
+                cell.check_here()?;
+                check_ended(cell)?;
+                (Some(reason), Some(self.life.receipts.begin(cell)))
+            }
+        };
+        let since = deleted.as_ref().map_or(now, |deleted| deleted.since_micros);
+        let reason = reason.unwrap_or_default();
         let removing = DeletedRecord { since, until: now, reason, removing: true };
         self.write_deleted(cell, Some(removing)).await?;
+        let removal =
+            Removal { job: cell.uid, attempts: cell.attempts(), cell: Some(cell.clone()), pause: None };
+        self.life.removals.lock().expect(LOCK).push(removal.clone());
         cell.make_gone();
         self.registry.remove_job(cell);
-        let removal = Removal { job: cell.uid, attempts: cell.attempts(), cell: Some(cell.clone()) };
-        self.life.removals.lock().expect(LOCK).push(removal);
-        Ok(())
+        Ok(Some(Begun { removal, told }))
     }
 
     /// Waits for all that is under way to a job that is gone; what comes later is refused.
@@ -130,132 +178,53 @@ impl Core {
         Ok(())
     }
 
-    /// Does what is left of all removals that have begun.
-    pub(super) async fn go_on_removing(&self) -> Result<(), Refused> {
+    /// Does what is left of all removals that have begun; one that fails keeps no other from its end. Answers the first
+    /// failure.
+    pub(super) async fn go_on_removing(&self, now: Micros) -> Result<(), Refused> {
         let one = self.life.removing.lock().await;
-        self.finish_removals(&one).await
-    }
-
-    async fn finish_removals(&self, _one: &MutexGuard<'_, ()>) -> Result<(), Refused> {
-        loop {
-            let Some(removal) = self.life.removals.lock().expect(LOCK).first().cloned() else {
-                return Ok(());
-            };
+        let due: Vec<Removal> =
+            self.life.removals.lock().expect(LOCK).iter().filter(|one| one.is_due(now)).cloned().collect();
+        let mut outcome = Ok(());
+        for removal in due {
             self.check_running()?;
-            if let Some(cell) = &removal.cell {
-                self.wait_for_writers(cell).await?;
+            let finished = self.finish_removal(&one, &removal).await;
+            if finished.is_err() {
+                self.put_off(&removal, now);
             }
-            self.store.clear_job(&removal.job).await?;
-            let attempts: Vec<(AttemptNumber, Digest)> = (1..)
-                .zip(&removal.attempts)
-                .map(|(number, record)| {
-                    let attempt = AttemptNumber(number);
-                    (attempt, attempt_token(&self.store, &removal.job, attempt, &record.claim).1)
-                })
-                .collect();
-            self.store.finish_removal(&removal.job, &attempts).await?;
-            self.sealed_cache.forget(&removal.job);
-            self.life.removals.lock().expect(LOCK).retain(|left| left.job != removal.job);
-            self.counters.removed_jobs.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(job = %removal.job, "removed a deleted job");
+            outcome = outcome.and(finished);
         }
+        outcome
     }
 
-    /// Removes what only a removed job named, and says what stays and why.
-    async fn remove_blobs_of(
-        &self,
-        job: &Job,
-        mut mine: HashSet<Digest>,
-        receipt: &mut DeleteReceipt,
-    ) -> Result<(), Refused> {
-        let project = &job.project;
-        // The collector looks at the same records.
-        let _one = self.life.collecting.lock().await;
-        let ended = job.ended_micros.unwrap_or(job.created_micros);
-        let used_later =
-            |digest: &Digest| self.life.uses.lock().expect(LOCK).is_later_than(project, digest, ended);
-        let named = self.read_named(project).await?;
-        let mut manifest = None;
-        if let Some(snapshot) = job.snapshot {
-            mine.extend(self.read_files_of(&[snapshot]).await?);
-            let held = self.store.find_snapshot(project, &snapshot).await?;
-            if let Some(held) =
-                held.filter(|_| !named.snapshots.contains(&snapshot) && !used_later(&snapshot))
-            {
-                let mut writes = Writes::new();
-                writes.delete_snapshot(project, &held);
-                self.store.commit(writes).await?;
-                manifest = Some(snapshot);
-            }
-        }
-        let mut needed = self.read_files_held(project).await?;
-        needed.extend(&named.images);
+    fn put_off(&self, failed: &Removal, now: Micros) {
+        let micros = failed.pause.map_or(PAUSE_FIRST_MICROS, |pause| 2 * pause.micros);
+        let pause = Pause { since: now, micros: micros.min(PAUSE_LONGEST_MICROS) };
+        let mut removals = self.life.removals.lock().expect(LOCK);
+        removals.iter_mut().filter(|one| one.job == failed.job).for_each(|one| one.pause = Some(pause));
+    }
 
-        let mut kept = BTreeMap::<KeptWhy, Vec<Digest>>::new();
-        let mut gone = Vec::new();
-        for digest in mine {
-            if needed.contains(&digest) {
-                kept.entry(KeptWhy::OtherJob).or_default().push(digest);
-            } else if used_later(&digest) {
-                kept.entry(KeptWhy::Upload).or_default().push(digest);
-            } else {
-                gone.push(digest);
-            }
+    async fn finish_removal(&self, _one: &MutexGuard<'_, ()>, removal: &Removal) -> Result<(), Refused> {
+        if let Some(cell) = &removal.cell {
+            self.wait_for_writers(cell).await?;
         }
-        for part in gone.chunks(LET_GO) {
-            let mut writes = Writes::new();
-            for held in self.store.find_project_blobs(project, part).await?.iter().flatten() {
-                writes.delete_project_blob(project, held);
-            }
-            if !writes.is_empty() {
-                self.store.commit(writes).await?;
-            }
-        }
-        for digest in gone.into_iter().chain(manifest) {
-            match self.remove_bytes(&digest).await? {
-                BytesRemoved::Removed(size_bytes) => {
-                    receipt.removed.blobs += 1;
-                    receipt.removed.blob_bytes += size_bytes;
-                }
-                BytesRemoved::Absent => {}
-                BytesRemoved::Held => kept.entry(KeptWhy::OtherProject).or_default().push(digest),
-                BytesRemoved::Copied => kept.entry(KeptWhy::Backup).or_default().push(digest),
-            }
-        }
-        for (why, digests) in kept {
-            let mut sum = Kept { why, blobs: digests.len() as u64, blob_bytes: 0 };
-            for digest in &digests {
-                sum.blob_bytes += self.blobs.find_size(digest).await?.unwrap_or(0);
-            }
-            receipt.kept.push(sum);
-        }
+        self.store.clear_job(&removal.job).await?;
+        let attempts: Vec<(AttemptNumber, Digest)> = (1..)
+            .zip(&removal.attempts)
+            .map(|(number, record)| {
+                let attempt = AttemptNumber(number);
+                (attempt, attempt_token(&self.store, &removal.job, attempt, &record.claim).1)
+            })
+            .collect();
+        self.store.finish_removal(&removal.job, &attempts).await?;
+        self.sealed_cache.forget(&removal.job);
+        self.life.removals.lock().expect(LOCK).retain(|left| left.job != removal.job);
+        self.counters.removed_jobs.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(job = %removal.job, "removed a deleted job");
         Ok(())
-    }
-
-    /// Removes the bytes of a digest that no project holds any more.
-    pub(super) async fn remove_bytes(&self, digest: &Digest) -> Result<BytesRemoved, Refused> {
-        let Ok(_not_copied) = self.life.copying.try_write() else { return Ok(BytesRemoved::Copied) };
-        let _kept = self.life.keep_bytes(digest).await;
-        let projects: Vec<_> = self.registry.list_projects().iter().map(|cell| cell.key.clone()).collect();
-        if self.store.is_held(&projects, digest).await? {
-            return Ok(BytesRemoved::Held);
-        }
-        let Some(size_bytes) = self.blobs.find_size(digest).await? else { return Ok(BytesRemoved::Absent) };
-        self.blobs.delete(digest).await?;
-        self.counters.removed_blobs.fetch_add(1, Ordering::Relaxed);
-        self.counters.freed_bytes.fetch_add(size_bytes, Ordering::Relaxed);
-        Ok(BytesRemoved::Removed(size_bytes))
     }
 }
 
-/// What became of a blob's bytes.
-pub(super) enum BytesRemoved {
-    /// They are gone; so many.
-    Removed(u64),
-    /// There were none.
-    Absent,
-    /// Some project holds them.
-    Held,
-    /// Somebody copies all blobs now.
-    Copied,
+/// Whether the time has passed in which a deleted job can be restored.
+fn is_expired(cell: &JobCell, now: Micros) -> bool {
+    cell.job().deleted.as_ref().is_some_and(|deleted| deleted.until_micros <= now)
 }

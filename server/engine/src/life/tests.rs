@@ -17,6 +17,8 @@ use super::*;
 use crate::testing::*;
 use crate::{Engine, Grant, IngestEvent};
 
+mod races;
+
 const LATER: Micros = Micros(NOW.0 + 100 * DAY_MICROS);
 
 /// A server's data: what a process that died leaves.

@@ -52,6 +52,8 @@ pub(crate) struct JobCell {
     pub(crate) was_loaded: AtomicBool,
     /// It is being removed: nothing is read or written any more.
     gone: AtomicBool,
+    /// When it was made, if that was since the start of this process.
+    made: OnceLock<Micros>,
 }
 
 pub(super) struct JobNow {
@@ -91,6 +93,7 @@ impl JobCell {
             tabled: AtomicU64::new(UNTABLED),
             was_loaded: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            made: OnceLock::new(),
         }
     }
 
@@ -132,6 +135,24 @@ impl JobCell {
     /// Whether it is being removed, or is already.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
+    }
+
+    /// When it was made, if this process made it.
+    pub(crate) fn made(&self) -> Option<Micros> {
+        self.made.get().copied()
+    }
+
+    /// Notes that this process made it.
+    pub(crate) fn made_now(&self, now: Micros) {
+        self.made.get_or_init(|| now);
+    }
+
+    /// Whether its program may live and send what it has not sent: it is live, or was not heard of only since `time`.
+    pub(crate) fn may_send(&self, time: Micros) -> bool {
+        let now = self.now.read().expect(LOCK);
+        let status = &now.record.status;
+        status.state.is_live()
+            || status.state == JobState::Lost && status.silent_since.is_some_and(|since| since >= time)
     }
 
     /// Whether it is marked as not heard of.
