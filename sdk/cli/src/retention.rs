@@ -11,7 +11,7 @@ use crate::output::{Cell, Output, Table};
 pub(crate) struct RetentionArgs {
     /// The project's key
     project: ProjectKey,
-    /// A rule: jobs of this state (repeatable) [default: every ended one]
+    /// A rule: jobs of this state (repeatable) [default: every ended one but lost]
     #[arg(long = "state", value_name = "STATE", value_parser = state)]
     states: Vec<JobState>,
     /// A rule: jobs that ended so many days ago

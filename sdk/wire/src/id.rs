@@ -147,7 +147,11 @@ impl FromStr for Digest {
 
 as_text!(Digest, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
 
-/// A job as people call it: project key and number, `TRIG-12`. Numbers start at 1 and are never given twice.
+/// The highest number a job may have: JSON readers that know doubles alone still tell it from the one before.
+pub const JOB_NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// A job as people call it: project key and number, `TRIG-12`. Numbers start at 1, and a job that is made gets one that was
+/// never given. An imported job keeps its own unless another job has it, so it may get one back that was removed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId {
     /// The project's key.

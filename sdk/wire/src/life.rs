@@ -132,7 +132,8 @@ pub struct ImportProject {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImportJob {
-    /// All of it, as `GET /jobs/{id}` answered. It keeps its number if the project has it free, else it gets the next one.
+    /// All of it, as `GET /jobs/{id}` answered. It keeps its number unless another job of the project has it; then it gets the
+    /// next one.
     pub job: Job,
     /// Its attempts, from 1.
     #[serde(default)]

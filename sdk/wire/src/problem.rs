@@ -122,6 +122,8 @@ codes! {
     UnknownFile = "unknown-file", "unknown file";
     /// The key, name or id is taken by something else.
     Taken = "taken", "already taken";
+    /// The job was made on this server itself, so nothing is imported into it.
+    MadeHere = "made-here", "made on this server";
     /// A channel of this name exists with another kind.
     ChannelKindDiffers = "channel-kind-differs", "channel exists with another kind";
     /// The uploaded bytes do not have the digest of the address.

@@ -46,10 +46,11 @@ pub struct Retention {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetentionRule {
-    /// Any of these states; every ended one when empty. `created` may be named, too.
+    /// Any of these states; every ended one but `lost` when empty. `created` may be named, too, and, with an age, `lost`: such
+    /// a job's program may still live.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub states: Vec<JobState>,
-    /// Ended, or created if it never ran, longer ago than this.
+    /// Ended, or created if it never ran, longer ago than this, and here for as long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_than_days: Option<u32>,
     /// The newest so many of these states stay. A rule has this or an age, or both.

@@ -3,15 +3,17 @@
 //! An imported job is in its last state from the beginning; one that ran when it was exported is lost here. Its frames are
 //! the server's own, like those made from JSON, and come under keys, so that whatever is repeated is stored once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use neptune_store::kv::Limits;
 use neptune_store::{
     AppendedRecord, AttemptRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, RetentionRecord,
     StoredJob, Writes,
 };
 use neptune_wire::frame::{Block, parse};
-use neptune_wire::id::ClaimId;
+use neptune_wire::id::{ClaimId, JOB_NUMBER_MAX};
 use neptune_wire::job::{Attempt, CreateJob};
 use neptune_wire::life::{ImportJob, ImportProject};
 use neptune_wire::query::Appended;
@@ -25,7 +27,9 @@ use crate::heads::{DIRECT, JobHeads};
 use crate::ingest::check::check_kind;
 use crate::ingest::json::{FRAMES_BYTES, key_hash};
 use crate::ingest::lane::{Entry, JsonEntry};
+use crate::jobs::create::next_number;
 use crate::jobs::{checks, transition};
+use crate::life::User;
 use crate::registry::{JobCell, LOCK};
 use crate::step::Status;
 use crate::{Engine, Grant, Refused};
@@ -39,11 +43,17 @@ impl Engine {
     /// # Errors
     ///
     /// [`Refused::Taken`] for a key that a project of another name has.
-    pub async fn import_project(&self, grant: &Grant, import: ImportProject) -> Result<Project, Refused> {
+    pub async fn import_project(
+        &self,
+        grant: &Grant,
+        import: ImportProject,
+        now: Micros,
+    ) -> Result<Project, Refused> {
         grant.check_everything("importing")?;
         let ImportProject { project, retention } = import;
         crate::projects::check_name(&project.name)?;
-        crate::life::check_retention(&retention)?;
+        crate::life::check_stored_retention(&retention)?;
+        self.core.life.note_import(&project.key, now);
         let core = self.core.clone();
         let imported = async move {
             let _one = core.registry.creating_project.lock().await;
@@ -71,11 +81,13 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Refused::Taken`] when another job has its uid, [`Refused::UnknownSnapshot`], [`Refused::Field`].
+    /// [`Refused::MadeHere`] when a job that was made here has its uid, [`Refused::Taken`] when another imported one has,
+    /// [`Refused::UnknownSnapshot`], [`Refused::Field`].
     pub async fn import_job(&self, grant: &Grant, import: ImportJob, now: Micros) -> Result<Job, Refused> {
         grant.check_everything("importing")?;
         let core = self.core.clone();
         let imported = async move {
+            core.life.note_import(&import.job.project, now);
             let cell = core.import_records(&import, now).await?;
             cell.check_kept()?;
             core.import_channels(&cell, &import).await?;
@@ -98,10 +110,12 @@ impl Engine {
         job: &JobRef,
         key: &str,
         bytes: Bytes,
+        now: Micros,
     ) -> Result<Appended, Refused> {
         grant.check_everything("importing")?;
         let cell = self.find_job(grant, job)?;
         cell.check_kept()?;
+        self.core.life.note_import(&cell.id.project, now);
         let hash = key_hash(key)?;
         let core = self.core.clone();
         let stored = async move {
@@ -115,7 +129,10 @@ impl Engine {
                 }
                 return Ok(Appended { points: before.points, repeated: true });
             }
-            let (frames, points) = read_frames(&bytes, &heads)?;
+            let Parsed { frames, points, images } = read_frames(&bytes, &heads, &core.store.limits())?;
+            // Until the frames that name the images are there. A file that is not is as missing as where it came from.
+            let using = core.life.begin_use().await;
+            core.use_blobs(&using, &cell.id.project, &images, User::Job(cell.uid), now).await?;
             core.sealer.room(&heads, &core.stopping).await;
             let room = core.lanes.room().acquire_many_owned(bytes.len() as u32).await;
             let room = room.expect("this semaphore is never closed");
@@ -131,17 +148,30 @@ impl Engine {
     }
 }
 
-/// The frames of one request, checked, and the points in them.
-fn read_frames(bytes: &Bytes, heads: &JobHeads) -> Result<(Vec<Bytes>, u64), Refused> {
+/// The frames of one request, checked.
+struct Parsed {
+    frames: Vec<Bytes>,
+    points: u64,
+    /// Each once.
+    images: Vec<Digest>,
+}
+
+fn read_frames(bytes: &Bytes, heads: &JobHeads, limits: &Limits) -> Result<Parsed, Refused> {
     if bytes.len() > FRAMES_BYTES {
         return Err(Refused::TooLarge {
             what: "size of one request's frames in bytes",
             limit: FRAMES_BYTES as u64,
         });
     }
+    // Beside them lies the remembered key, a condition and a put.
+    let frames_max = limits.batch_ops - 2;
     let inner = heads.lock();
-    let (mut frames, mut points, mut at) = (Vec::new(), 0, 0);
+    let (mut frames, mut points, mut images, mut at) = (Vec::new(), 0, HashSet::new(), 0);
     while at < bytes.len() {
+        if frames.len() == frames_max {
+            let what = "number of one request's frames";
+            return Err(Refused::TooLarge { what, limit: frames_max as u64 });
+        }
         let cut = Refused::Protocol {
             wanted: "the body is u32 little-endian lengths, each with its frame behind it",
         };
@@ -163,12 +193,15 @@ fn read_frames(bytes: &Bytes, heads: &JobHeads) -> Result<(Vec<Bytes>, u64), Ref
                 });
             }
             check_kind(&inner, *number, block)?;
+            if let Block::Images(block) = block {
+                images.extend(block.entries().map(|image| image.digest));
+            }
             points += u64::from(block.count());
         }
         frames.push(frame.clone());
         at = end;
     }
-    Ok((frames, points))
+    Ok(Parsed { frames, points, images: images.into_iter().collect() })
 }
 
 impl Core {
@@ -188,8 +221,7 @@ impl Core {
         if let Some(first) = self.registry.find_uid(&job.uid) {
             let there = first.job();
             if self.store.find_appended(&job.uid, &imported_mark()).await?.is_none() {
-                let by = format!("job {}, which was not made by an import", there.id);
-                return Err(Refused::Taken { what: "job uid", by });
+                return Err(Refused::MadeHere { job: there.id.clone() });
             }
             if there.project == job.project
                 && there.created_micros == job.created_micros
@@ -205,7 +237,7 @@ impl Core {
         let _one_of_project = project.writing.lock().await;
         let old = project.record.lock().expect(LOCK).clone();
         let is_free = self.registry.find_job(&JobRef::Id(job.id.clone())).is_err();
-        let number = if is_free { job.id.number } else { old.last_number + 1 };
+        let number = if is_free { job.id.number } else { next_number(&old)? };
         let new =
             ProjectRecord { last_number: old.last_number.max(number), jobs: old.jobs + 1, ..old.clone() };
         let record = JobRecord {
@@ -278,8 +310,9 @@ impl Core {
 /// Refuses what no job can be; answers the part of it that never changes.
 fn check(import: &ImportJob) -> Result<JobSpec, Refused> {
     let job = &import.job;
-    if job.id.project != job.project || job.id.number == 0 {
-        return Err(Refused::field("job.id", "must be of the job's project, with a number from 1"));
+    if job.id.project != job.project || !(1..=JOB_NUMBER_MAX).contains(&job.id.number) {
+        let wanted = format!("must be of the job's project, with a number from 1 to {JOB_NUMBER_MAX}");
+        return Err(Refused::field("job.id", wanted));
     }
     let create = CreateJob {
         uid: Some(job.uid),
@@ -359,3 +392,6 @@ fn record_from_attempt(job: &JobUid, attempt: &Attempt) -> AttemptRecord {
         exit: attempt.exit.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Jobs: create, list, change, claim, abort, end. What a state may become is decided by [`step`](crate::step) alone.
 
 pub(crate) mod checks;
-mod create;
+pub(crate) mod create;
 pub(crate) mod transition;
 
 use neptune_store::{AttemptRecord, JobRecord, Writes};

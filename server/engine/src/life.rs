@@ -26,7 +26,7 @@ use tokio::sync::{MutexGuard, OwnedRwLockReadGuard, RwLock};
 
 use self::receipts::Receipts;
 use self::remove::Removal;
-pub(crate) use self::retention::check as check_retention;
+pub(crate) use self::retention::check_stored as check_stored_retention;
 use self::uses::Uses;
 pub(crate) use self::uses::{User, Using};
 use crate::engine::{Core, DAY_MICROS};
@@ -51,6 +51,8 @@ pub(crate) struct Life {
     using: RwLock<()>,
     /// The first time this process was told; 0 until then.
     began: AtomicI64,
+    /// When something was last imported into a project.
+    imports: Mutex<BTreeMap<ProjectKey, Micros>>,
     receipts: Receipts,
     /// Jobs whose removal has begun and is not done.
     removals: Mutex<Vec<Removal>>,
@@ -76,6 +78,7 @@ impl Life {
             uses: Mutex::default(),
             using: RwLock::default(),
             began: AtomicI64::new(0),
+            imports: Mutex::default(),
             receipts: Receipts::default(),
             removals: Mutex::new(Removal::read_all(store).await?),
             removing: tokio::sync::Mutex::default(),
@@ -94,6 +97,11 @@ impl Life {
             Ok(_) => now,
             Err(began) => Micros(began),
         }
+    }
+
+    /// Notes that something is being imported into a project: rules of retention leave it alone for a while.
+    pub(crate) fn note_import(&self, project: &ProjectKey, now: Micros) {
+        self.imports.lock().expect(LOCK).insert(project.clone(), now);
     }
 
     /// While it is held, the bytes of this digest are not removed by the collector, which asks for it too.

@@ -1,7 +1,7 @@
 //! Why the engine refuses: data in fields; the transport turns each into a status and a problem in one place.
 
 use neptune_store::{StoreError, WriteError};
-use neptune_wire::{AttemptNumber, ChannelKind, ChannelName, Digest, JobRef, JobState, ProjectKey};
+use neptune_wire::{AttemptNumber, ChannelKind, ChannelName, Digest, JobId, JobRef, JobState, ProjectKey};
 
 /// Why something was not done. A refused request leaves no trace, except frames, whose points are counted as dropped.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,9 @@ pub enum Refused {
     /// Something else has this key, name or id.
     #[error("{what} is taken: {by}")]
     Taken { what: &'static str, by: String },
+    /// An import brings a job that was made on this server, which is left as it is.
+    #[error("job {job} was made on this server and is left as it is")]
+    MadeHere { job: JobId },
     /// A channel of the name exists with another kind.
     #[error("channel {channel} exists and is {exists:?}, not {asked:?}", exists = exists.as_str(), asked = asked.as_str())]
     ChannelKindDiffers { channel: ChannelName, exists: ChannelKind, asked: ChannelKind },

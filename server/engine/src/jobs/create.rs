@@ -1,6 +1,7 @@
 //! Creating a job: its number comes from the project's counter, in the same commit.
 
 use neptune_store::{JobRecord, JobSpec, ProjectRecord, StoredJob, Writes};
+use neptune_wire::id::JOB_NUMBER_MAX;
 use neptune_wire::job::CreateJob;
 use neptune_wire::{Job, JobUid, Micros};
 
@@ -41,7 +42,8 @@ impl Core {
         }
         let _one_of_project = project.writing.lock().await;
         let old = project.record.lock().expect(crate::registry::LOCK).clone();
-        let new = ProjectRecord { last_number: old.last_number + 1, jobs: old.jobs + 1, ..old.clone() };
+        let last_number = next_number(&old)?;
+        let new = ProjectRecord { last_number, jobs: old.jobs + 1, ..old.clone() };
         let record = JobRecord {
             revision: 1,
             project: create.project,
@@ -56,7 +58,7 @@ impl Core {
         };
         let mut writes = Writes::new();
         writes.replace_project(&project.key, &old, &new);
-        writes.create_job(&uid, &record, &spec, &create.properties);
+        writes.create_numbered_job(&uid, &record, &spec, &create.properties);
         self.store.commit(writes).await?;
         *project.record.lock().expect(crate::registry::LOCK) = new;
         let stored =
@@ -66,4 +68,10 @@ impl Core {
         self.registry.publish(&cell, |_, _, _| {});
         Ok(Job::clone(&cell.job()))
     }
+}
+
+/// The number of a project's next job.
+pub(crate) fn next_number(project: &ProjectRecord) -> Result<u64, Refused> {
+    let next = project.last_number.checked_add(1).filter(|next| *next <= JOB_NUMBER_MAX);
+    next.ok_or(Refused::TooLarge { what: "the number of the project's next job", limit: JOB_NUMBER_MAX })
 }

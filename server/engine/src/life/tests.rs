@@ -17,6 +17,7 @@ use super::*;
 use crate::testing::*;
 use crate::{Engine, Grant, IngestEvent};
 
+mod chores;
 mod races;
 
 const LATER: Micros = Micros(NOW.0 + 100 * DAY_MICROS);

@@ -27,7 +27,7 @@ pub(crate) async fn import_project(
     Granted(grant): Granted,
     Json(import): Json<ImportProject>,
 ) -> Result<(StatusCode, Answer<Project>), Failure> {
-    Ok((StatusCode::CREATED, Answer(face.engine.import_project(&grant, import).await?)))
+    Ok((StatusCode::CREATED, Answer(face.engine.import_project(&grant, import, now()).await?)))
 }
 
 /// Takes in a job as it was exported, with its channels and charts; the same job again adds what is missing.
@@ -44,7 +44,7 @@ pub(crate) async fn import_job(
 }
 
 /// Stores frames of an imported job, once for each `Idempotency-Key`: u32 little-endian lengths, each with its frame behind
-/// it; frames of a session of zeros, whose channel numbers are the job's. At most 900 KiB.
+/// it; frames of a session of zeros, whose channel numbers are the job's. At most 900 KiB in 998 frames.
 #[utoipa::path(post, path = "/api/v1/imports/jobs/{id}/frames", tag = "imports",
     params(JobPath, ("Idempotency-Key" = String, Header, description = "different for every request")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
@@ -60,5 +60,5 @@ pub(crate) async fn import_frames(
 ) -> Result<Answer<Appended>, Failure> {
     let key = idempotency_key(&headers)?.to_owned();
     let bytes = read_body(request, limits::JSON_BYTES).await?;
-    Ok(Answer(face.engine.import_frames(&grant, &path.id, &key, bytes).await?))
+    Ok(Answer(face.engine.import_frames(&grant, &path.id, &key, bytes, now()).await?))
 }
