@@ -118,6 +118,8 @@ pub struct Stats {
     pub refused_frames: u64,
     /// Points in memory that are not sealed yet.
     pub open_points: u64,
+    /// Jobs whose metrics the job table lacks: not read yet, or unreadable.
+    pub jobs_without_metrics: u64,
     /// Bytes of frames that are not sealed yet, of jobs in memory.
     pub unsealed_bytes: u64,
     /// Live subscriptions now.
@@ -169,11 +171,11 @@ impl Engine {
             ticking: AtomicBool::new(false),
             life,
         });
-        let unread = core.begin_table().await?;
+        core.begin_table().await?;
         Lanes::start(&core);
         core.start_sealing();
         tokio::spawn(core.clone().keep_table());
-        tokio::spawn(core.clone().fill_table(unread));
+        tokio::spawn(core.clone().fill_table());
         tokio::spawn(core.clone().keep_table_saved());
         let alive = Arc::new(Alive(core.clone()));
         Ok(Engine { core, _alive: alive })
@@ -202,6 +204,7 @@ impl Engine {
             dropped_points: now(&counters.dropped_points),
             refused_frames: now(&counters.refused_frames),
             open_points: self.core.sealer.open_points(),
+            jobs_without_metrics: self.core.registry.table.count_unread(),
             unsealed_bytes: self.core.sealer.open_bytes(),
             subscriptions: now(&counters.subscriptions),
             deleted_jobs: self.core.registry.list_deleted().len() as u64,

@@ -364,6 +364,11 @@ impl Inner {
         taken.collect()
     }
 
+    /// Whether the table has still to be told of anything.
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
     /// Applies a frame that is read again; answers how many points are open by it.
     fn replay(&mut self, uid: &JobUid, seq: u64, bytes: &[u8]) -> u64 {
         (self.next_seq, self.applied) = (seq + 1, seq);

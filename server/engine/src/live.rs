@@ -133,7 +133,7 @@ impl Engine {
                 let columns = columns.as_deref().map(read_columns).transpose()?;
                 let table = &self.core.registry.table;
                 if tests_metric(&filter) {
-                    table.filled().await;
+                    self.core.table_filled().await?;
                 }
                 let now = self.core.last_tick.now();
                 Follow::Rows(FollowRows::new(table, project.clone(), filter, columns, now)?)

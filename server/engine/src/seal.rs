@@ -318,6 +318,7 @@ impl Core {
                 self.sealer.drop_stale(heads);
                 if let Some(cell) = self.registry.find_uid(&heads.uid) {
                     cell.forget_heads(heads);
+                    self.registry.table.note_unread(&cell);
                 }
             }
             Err(_) => {}

@@ -1,13 +1,14 @@
 //! The job table: every job's fields, params, properties and metric summaries as columns in memory, found by filter,
 //! ordered by any of them, grouped, and followed as they change.
 //!
-//! Whoever changes a job marks its cell ([`Marks`]), which costs one exchange of a flag; marked jobs are taken in
+//! Whoever changes a job marks its cell ([`Marks`]), which costs a lock held for an instant; marked jobs are taken in
 //! together, by whoever asks next or by a task in the background ([`TAKE_IN_EVERY`]). So an answer knows everything
 //! that was acknowledged before it was asked for, and the lanes of ingest never wait for the table.
 //!
-//! [`rows`] holds the columns ([`paged`], [`coded`]), [`filter`] reads the language, [`plan`] selects rows, [`order`]
-//! takes the first of them, [`group`] sums them up, [`answer`] and [`question`] are the two ends of a request. A start
-//! takes metrics from what was saved ([`saved`]) and reads the rest ([`source`]).
+//! [`rows`] holds the columns ([`paged`], [`coded`]), [`filter`] reads the language, [`plan`] selects rows,
+//! [`order`] takes the first of them, [`group`] sums them up, [`answer`] and
+//! [`question`] are the two ends of a request. A start takes metrics from what was saved ([`saved`]) and reads the rest
+//! ([`source`]).
 
 pub(crate) mod answer;
 pub(crate) mod coded;
@@ -24,13 +25,14 @@ pub(crate) mod saved;
 pub(crate) mod source;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use self::rows::{MetricCells, Rows};
 use self::saved::Saved;
+use crate::Refused;
 use crate::engine::Core;
 use crate::registry::{JobCell, LOCK, OUT_OF_TABLE};
 
@@ -47,8 +49,10 @@ pub(crate) struct Table {
     taking: Mutex<()>,
     /// The number of the newest change of a row.
     changed: watch::Sender<u64>,
-    /// Whether the summaries of all stored jobs are in.
+    /// Whether the summaries of all stored jobs are in, as far as they could be read.
     filled: watch::Sender<bool>,
+    /// There is a job that the table lacks something of.
+    lacks: Notify,
     /// Whether all jobs that had frames at the start were in memory, once they were gone through.
     pub(crate) leftovers: watch::Sender<Option<bool>>,
     /// What is saved; held over a save.
@@ -68,8 +72,9 @@ pub(crate) struct Marks {
 impl Marks {
     /// Notes that a job, or something it produced, has changed.
     pub(crate) fn mark(&self, cell: &Arc<JobCell>) {
+        // Decided under the lock: who finds it marked knows that it is in the list, or on its way into the table.
+        let mut cells = self.cells.lock().expect(LOCK);
         if !cell.marked.swap(true, Ordering::AcqRel) {
-            let mut cells = self.cells.lock().expect(LOCK);
             cells.push(cell.clone());
             if cells.len() == 1 {
                 self.any.notify_one();
@@ -86,6 +91,7 @@ impl Table {
             taking: Mutex::new(()),
             changed: watch::Sender::new(0),
             filled: watch::Sender::new(false),
+            lacks: Notify::new(),
             leftovers: watch::Sender::new(None),
             saved: tokio::sync::Mutex::default(),
         }
@@ -110,8 +116,14 @@ impl Table {
         self.rows.write().expect(LOCK)
     }
 
-    fn is_filled(&self) -> bool {
-        *self.filled.borrow()
+    /// Whether a change of it stopped half-way, so that nothing can be known from it any more.
+    fn has_failed(&self) -> bool {
+        self.rows.is_poisoned() || self.taking.is_poisoned()
+    }
+
+    /// Jobs that the table lacks metrics of.
+    pub(crate) fn count_unread(&self) -> u64 {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner).unread().len() as u64
     }
 
     /// Takes in marked jobs.
@@ -123,22 +135,47 @@ impl Table {
         }
         let mut rows = self.rows.write().expect(LOCK);
         for cell in &marked {
-            // Before it is looked at: what changes from here on marks it again.
-            cell.marked.store(false, Ordering::Release);
+            // Before it is looked at: what changes from here on marks it again. An exchange, so that what was changed
+            // before the mark is seen here.
+            cell.marked.swap(false, Ordering::AcqRel);
             take_cell(&mut rows, cell);
         }
+        self.tell(rows);
+    }
+
+    /// Takes in one job, marked or not.
+    pub(crate) fn take_in_job(&self, cell: &JobCell) {
+        let _one = self.taking.lock().expect(LOCK);
+        let mut rows = self.rows.write().expect(LOCK);
+        take_cell(&mut rows, cell);
+        self.tell(rows);
+    }
+
+    /// Wakes followers if there is anything new.
+    fn tell(&self, rows: RwLockWriteGuard<'_, Rows>) {
         let last = rows.last_change();
         drop(rows);
         self.changed.send_if_modified(|change| std::mem::replace(change, last) != last);
     }
 
-    /// Takes in what is stored of a job's metrics, unless it is in memory and speaks for itself.
-    pub(crate) fn take_stored(&self, cell: &Arc<JobCell>, metrics: &[(Box<str>, MetricCells)]) {
+    /// Notes that the table lacks something of a job, which what it has in memory will tell once it is read again.
+    pub(crate) fn note_unread(&self, cell: &JobCell) {
+        cell.was_loaded.store(true, Ordering::Release);
+        self.write().note_unread(&cell.uid);
+        self.lacks.notify_one();
+    }
+
+    /// Takes in what is stored of a job's metrics, unless it was in memory and speaks for itself. Answers whether the
+    /// table has all of them.
+    pub(crate) fn take_stored(&self, cell: &JobCell, metrics: &[(Box<str>, MetricCells)]) -> bool {
         let _one = self.taking.lock().expect(LOCK);
-        if cell.was_loaded.load(Ordering::Acquire) || cell.is_gone() {
-            return;
-        }
         let mut rows = self.rows.write().expect(LOCK);
+        if !rows.is_unread(&cell.uid) {
+            return true;
+        }
+        if cell.was_loaded.load(Ordering::Acquire) || cell.is_gone() {
+            return false;
+        }
         let (row, _) = rows.row_of(&cell.uid);
         let mut changed = false;
         for (name, cells) in metrics {
@@ -147,6 +184,9 @@ impl Table {
         if changed {
             rows.note_change(row);
         }
+        rows.note_read(&cell.uid);
+        self.tell(rows);
+        true
     }
 
     /// Follows the table: the number of the newest change, and a way to wait for the next.
@@ -156,14 +196,7 @@ impl Table {
         self.changed.subscribe()
     }
 
-    /// Waits until the summaries of all stored jobs are in.
-    pub(crate) async fn filled(&self) {
-        let mut filled = self.filled.subscribe();
-        // The sender lives as long as the table.
-        let _ = filled.wait_for(|filled| *filled).await;
-    }
-
-    /// All stored jobs are in.
+    /// All stored jobs are in, or were found to be unreadable.
     pub(crate) fn fill(&self) {
         self.filled.send_replace(true);
     }
@@ -183,6 +216,8 @@ fn take_cell(rows: &mut Rows, cell: &JobCell) {
     }
     let Some(heads) = cell.find_heads() else { return };
     let fresh = heads.lock().take_fresh();
+    // What heads hold is fresh at first, so what is not was taken in before.
+    rows.note_read(&cell.uid);
     if fresh.is_empty() {
         return;
     }
@@ -197,6 +232,20 @@ fn take_cell(rows: &mut Rows, cell: &JobCell) {
 }
 
 impl Core {
+    /// Waits until every stored job was read, or could not be.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Busy`] when the engine stops.
+    pub(crate) async fn table_filled(&self) -> Result<(), Refused> {
+        let (mut filled, mut stopping) = (self.registry.table.filled.subscribe(), self.stopping.subscribe());
+        tokio::select! {
+            // The senders live as long as the engine.
+            _ = filled.wait_for(|filled| *filled) => Ok(()),
+            _ = stopping.wait_for(|stopping| *stopping) => Err(Refused::Busy),
+        }
+    }
+
     /// Takes in marked jobs until the engine stops.
     pub(crate) async fn keep_table(self: Arc<Self>) {
         let mut stopping = self.stopping.subscribe();
@@ -207,7 +256,13 @@ impl Core {
                 let core = self.clone();
                 // A thousand jobs that changed all their channels are tens of milliseconds.
                 let taken = tokio::task::spawn_blocking(move || core.registry.table.take_in());
-                if taken.await.is_err() {
+                if let Err(error) = taken.await {
+                    if error.is_panic() {
+                        tracing::error!(
+                            "the job table has failed, which is a fault of the server; lists of jobs are refused \
+                             until the next start, everything else goes on"
+                        );
+                    }
                     return;
                 }
                 if table.changed.receiver_count() > 0 {

@@ -33,6 +33,8 @@ pub(crate) struct TroubledKv {
     full: Arc<Mutex<bool>>,
     dead: Arc<watch::Sender<bool>>,
     held_frames: Arc<Mutex<Option<Held>>>,
+    /// Ranges of this job cannot be read.
+    unreadable: Arc<Mutex<Option<JobUid>>>,
     /// How many commits wait.
     held: Arc<watch::Sender<u32>>,
 }
@@ -66,6 +68,11 @@ impl TroubledKv {
 
     pub(crate) fn set_full(&self, full: bool) {
         *self.full.lock().unwrap() = full;
+    }
+
+    /// Makes what is stored of a job unreadable, or of none.
+    pub(crate) fn set_unreadable(&self, job: Option<JobUid>) {
+        *self.unreadable.lock().unwrap() = job;
     }
 
     /// Holds the next read of frames: it has begun when the first answers, and goes on when the second is sent to.
@@ -126,6 +133,11 @@ impl KvRead for TroubledKv {
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page, ReadError> {
+        let unreadable = *self.unreadable.lock().unwrap();
+        let is_of = |job: JobUid| scan.range.start.windows(16).any(|bytes| bytes == job.as_bytes());
+        if unreadable.is_some_and(is_of) {
+            return Err(ReadError::Io("a disk that cannot read this".into()));
+        }
         self.kv.scan(scan).await
     }
 }

@@ -83,6 +83,8 @@ impl Core {
         if !was_loaded {
             // Until they had their round they are kept for the sealer, which tries again whatever hinders this one.
             let _ = self.seal_job(&heads).await;
+            // What it holds of metrics is told while it is there.
+            self.registry.table.take_in_job(cell);
             cell.forget_unused(heads);
         }
         Ok(())

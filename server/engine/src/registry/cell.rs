@@ -48,7 +48,8 @@ pub(crate) struct JobCell {
     pub(crate) marked: AtomicBool,
     /// The change that the table has of it; [`UNTABLED`] at first, [`OUT_OF_TABLE`] once the job is gone.
     pub(crate) tabled: AtomicU64,
-    /// Its heads were in memory since the start: what is stored may be older than what the table has.
+    /// Its heads were in memory since the start, or hold what is not sealed: what is stored of its channels may be older
+    /// than what the table has, or is to have.
     pub(crate) was_loaded: AtomicBool,
     /// It is being removed: nothing is read or written any more.
     gone: AtomicBool,
@@ -71,7 +72,7 @@ pub(super) struct JobNow {
 }
 
 impl JobCell {
-    pub(super) fn new(stored: StoredJob, dropped: u64, marks: Arc<Marks>) -> JobCell {
+    pub(crate) fn new(stored: StoredJob, dropped: u64, marks: Arc<Marks>) -> JobCell {
         let StoredJob { uid, record, spec, properties, attempts, deleted } = stored;
         let id = JobId { project: record.project.clone(), number: record.number };
         let spec = spec.encode().as_ref().into();
@@ -295,11 +296,11 @@ impl JobCell {
         self.find_heads()
     }
 
-    /// Gives back the memory of points that nobody but the caller uses.
+    /// Gives back the memory of points that nobody but the caller uses, unless the table has still to hear of them.
     pub(crate) fn forget_unused(&self, heads: Arc<JobHeads>) {
         let mut held = self.heads.write().expect(LOCK);
         drop(heads);
-        if held.as_ref().is_some_and(|held| Arc::strong_count(held) == 1) {
+        if held.as_ref().is_some_and(|held| Arc::strong_count(held) == 1 && !held.lock().has_fresh()) {
             *held = None;
         }
     }
@@ -335,7 +336,9 @@ impl JobCell {
         let mut held = self.heads.write().expect(LOCK);
         let idle = |heads: &Arc<JobHeads>| {
             // Only this lock hands out further references, so a count of one stays one.
-            Arc::strong_count(heads) == 1 && heads.idle_since(now).is_some_and(|idle| idle > IDLE_MICROS)
+            Arc::strong_count(heads) == 1
+                && heads.idle_since(now).is_some_and(|idle| idle > IDLE_MICROS)
+                && !heads.lock().has_fresh()
         };
         if held.as_ref().is_some_and(idle) {
             *held = None;

@@ -283,7 +283,7 @@ impl Engine {
         let question = Question::read(query, now)?;
         self.check_project(query.project.as_ref())?;
         if question.is_of_metrics() {
-            self.core.registry.table.filled().await;
+            self.core.table_filled().await?;
         }
         // Milliseconds of work over many jobs are not for the threads that serve connections.
         self.ask(move |rows, registry| question.answer(rows, registry)).await
@@ -303,7 +303,7 @@ impl Engine {
         self.check_project(query.project.as_ref())?;
         let limit = read_limit(query.limit)?;
         let after = query.cursor.as_deref().map(read_column_cursor).transpose()?;
-        self.core.registry.table.filled().await;
+        self.core.table_filled().await?;
         let ColumnsQuery { project, prefix, deleted, .. } = query.clone();
         self.ask(move |rows, _| {
             let (shown, project) = (Shown::from_asked(deleted), project.as_ref().map(ProjectKey::as_str));

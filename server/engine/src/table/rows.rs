@@ -3,7 +3,7 @@
 //! A row whose job is gone is given to the next new job. Metrics have five lanes, the count first, because it is there
 //! whenever the channel is. Tags are one text of a job, each tag followed by a line end, so that a set is one code.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use neptune_wire::{ChannelSummary, Job, JobId, JobUid, Number, ParamValue, ProjectKey};
@@ -43,6 +43,8 @@ pub(crate) struct Rows {
     latest: BTreeMap<u64, (u32, JobUid)>,
     /// Chunks of rows whose metrics differ from what is saved of them.
     unsaved: BTreeSet<u32>,
+    /// Jobs of whose metrics not all that is stored is in.
+    unread: HashSet<JobUid>,
 }
 
 /// Text that every job may have.
@@ -137,6 +139,7 @@ impl Default for Rows {
             changes: Vec::new(),
             latest: BTreeMap::new(),
             unsaved: BTreeSet::new(),
+            unread: HashSet::new(),
         }
     }
 }
@@ -348,8 +351,34 @@ impl Rows {
         self.unsaved.insert(chunk);
     }
 
+    /// Notes that not all that is stored of a job's metrics is in.
+    pub(crate) fn note_unread(&mut self, uid: &JobUid) {
+        self.unread.insert(*uid);
+        if let Some(row) = self.find(uid) {
+            self.unsaved.insert(row / CHUNK_ROWS);
+        }
+    }
+
+    /// Notes that all of it is.
+    pub(crate) fn note_read(&mut self, uid: &JobUid) {
+        if self.unread.remove(uid)
+            && let Some(row) = self.find(uid)
+        {
+            self.unsaved.insert(row / CHUNK_ROWS);
+        }
+    }
+
+    pub(crate) fn is_unread(&self, uid: &JobUid) -> bool {
+        self.unread.contains(uid)
+    }
+
+    pub(crate) fn unread(&self) -> &HashSet<JobUid> {
+        &self.unread
+    }
+
     /// Forgets a job; its row goes to the next new one.
     pub(crate) fn remove(&mut self, uid: &JobUid) {
+        self.unread.remove(uid);
         let Some(row) = self.by_uid.remove(uid) else { return };
         // Told while its id is still known.
         self.note_change(row);

@@ -2,7 +2,8 @@
 //!
 //! Of each job the summaries of its metrics lie there and [`SealRecord::commits`], up to which they are known to reflect
 //! what is sealed. A start takes a job's summaries from here when this number is still the same; otherwise, or when
-//! nothing is saved of it, it reads what is sealed. What is not sealed is known by the heads. Fields, params and
+//! nothing is saved of it, it reads what is sealed. A job of which not all is in is saved with a number that no job
+//! reaches, so it is read, too. What is not sealed is known by the heads. Fields, params and
 //! properties are not saved: the registry reads them at every start anyway.
 //!
 //! ```text
@@ -37,6 +38,11 @@ const CHUNKS: usize = 32;
 /// A chunk of more than this is not believed.
 const CHUNK_BYTES: usize = 256 << 20;
 const LEVEL: i32 = 1;
+/// In place of [`SealRecord::commits`] of a job whose metrics are not all in: no job is sealed so often, so what is saved
+/// of it is never taken for the truth.
+///
+/// [`SealRecord::commits`]: neptune_store::SealRecord::commits
+const UNREAD: u64 = u64::MAX;
 /// A saved chunk is looked at so often again: what was taken in before is sealed within a minute or two after it.
 const LOOKS: u8 = 4;
 
@@ -72,7 +78,9 @@ fn encode(rows: &Rows, chunk: u32, commits: &HashMap<JobUid, u64>) -> Option<Vec
         let uid = rows.uid(*row);
         bytes.push((row % CHUNK_ROWS) as u8);
         bytes.extend_from_slice(uid.as_bytes());
-        bytes.extend_from_slice(&commits.get(&uid).copied().unwrap_or(0).to_le_bytes());
+        let commits = commits.get(&uid).copied().unwrap_or(0);
+        let commits = if rows.is_unread(&uid) { UNREAD } else { commits };
+        bytes.extend_from_slice(&commits.to_le_bytes());
     }
     let count_at = bytes.len();
     let mut count = 0_u32;
@@ -211,7 +219,7 @@ impl Core {
 
     /// Saves the chunks that changed since they were last saved. What cannot be written is tried again the next time.
     pub(crate) async fn save_table(&self) {
-        if !self.registry.table.is_filled() || self.store.disk().is_full() {
+        if self.registry.table.has_failed() || self.store.disk().is_full() {
             return;
         }
         if let Err(error) = self.try_save_table().await {

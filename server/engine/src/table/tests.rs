@@ -4,6 +4,9 @@ pub(super) mod model;
 mod speed;
 mod through_the_engine;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use neptune_wire::Micros;
 use neptune_wire::table::TableValue;
 use proptest::prelude::*;
@@ -14,6 +17,7 @@ use super::order::{Cursor, Order, compare_keys, order_number};
 use super::paged::{PAGE_ROWS, rows_of};
 use super::plan::Plan;
 use super::rows::Rows;
+use crate::registry::JobCell;
 
 const NOW: Micros = Micros(1_000_000_000_000);
 
@@ -215,4 +219,35 @@ fn shown_value(value: &TableValue) -> String {
         TableValue::Text(value) => format!("{value:?}"),
         TableValue::Tags(value) => format!("{value:?}"),
     }
+}
+
+/// Whoever finds a job marked may count on it: it is on the list, or being taken in.
+#[test]
+fn a_job_that_is_marked_is_on_the_list() {
+    const ROUNDS: usize = 1_000;
+    let marks = super::Table::new().marks().clone();
+    let cell = Arc::new(JobCell::new(speed::stored(1), 0, marks.clone()));
+    let done = AtomicBool::new(false);
+    let missed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                cell.mark();
+                // As it is taken in.
+                let mut cells = marks.cells.lock().unwrap();
+                cells.clear();
+                cell.marked.store(false, Ordering::Release);
+            }
+        });
+        let mut missed = 0;
+        for _ in 0..ROUNDS {
+            let cells = marks.cells.lock().unwrap();
+            // The other is somewhere in front of the lock.
+            missed += (0..200).filter(|_| cell.marked.load(Ordering::Acquire) && cells.is_empty()).count();
+            drop(cells);
+            std::thread::yield_now();
+        }
+        done.store(true, Ordering::Relaxed);
+        missed
+    });
+    assert_eq!(missed, 0, "times in {ROUNDS} rounds");
 }

@@ -266,6 +266,7 @@ impl Placed {
                 job.heads.make_stale();
                 core.sealer.drop_stale(&job.heads);
                 job.cell.forget_heads(&job.heads);
+                core.registry.table.note_unread(&job.cell);
             }
         }
         for (open, _) in self.marks.values() {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::*;
-use crate::{Engine, Grant};
+use crate::{Engine, Grant, Refused};
 
 const JOBS: u8 = 5;
 
@@ -129,6 +129,23 @@ impl World {
         sink.submit_frame(numbers(id, *frames, 0, &points), NOW).await;
         acked(&mut events, id, *frames).await;
         sent.extend(values);
+    }
+
+    /// The counts of the jobs' channel, by a question that waits for the table as any other.
+    async fn counts(&self) -> Vec<Option<i64>> {
+        let query = JobsQuery {
+            sort: Some("id".into()),
+            columns: Some("metric.loss.count".into()),
+            ..JobsQuery::default()
+        };
+        let JobsAnswer::Rows(page) = self.engine.list_jobs(&self.grant, &query, NOW).await.unwrap() else {
+            panic!("rows were asked for");
+        };
+        let count = |value: &Option<TableValue>| match value {
+            Some(TableValue::Integer(count)) => Some(*count),
+            _ => None,
+        };
+        page.items.iter().map(|row| count(&row.values[0])).collect()
     }
 
     async fn check(&self) {
@@ -286,4 +303,108 @@ async fn what_was_saved_is_not_read_again() {
     assert!(saved.watched.is_empty() && saved.waste.is_empty());
     let stored = world.engine.core.store.read_saved_table().await.unwrap();
     assert_eq!(stored.parts.len(), stored.chunks.len());
+}
+
+/// All jobs with sealed points that were saved, and one that was sealed once more since, so that it is to be read.
+async fn world_with_one_to_read() -> World {
+    let mut world = World::new().await;
+    for job in 1..=JOBS {
+        world.send(job, &[f64::from(job)]).await;
+        world.act(Act::Seal { job }).await;
+    }
+    world.act(Act::Save).await;
+    world.send(2, &[9.0]).await;
+    world.act(Act::Seal { job: 2 }).await;
+    world.next_life().await;
+    world
+}
+
+/// A stop before the table is filled saves nothing that hides what was not read.
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_the_table_is_filled_hides_nothing() {
+    let mut world = world_with_one_to_read().await;
+    // The engine was opened, and nothing of its work in the background has begun.
+    assert_eq!(world.engine.stats().jobs_without_metrics, 1);
+    world.engine.stop().await;
+    let query = JobsQuery { columns: Some("metric.loss".into()), ..JobsQuery::default() };
+    let asked = world.engine.list_jobs(&world.grant, &query, NOW).await;
+    assert!(matches!(asked, Err(Refused::Busy)), "nobody waits for a table that is not filled: {asked:?}");
+    world.next_life().await;
+    world.check().await;
+    world.act(Act::Restart).await;
+    world.check().await;
+}
+
+/// A job that cannot be read hides no other, is told of, and is read once it can be; so is what is saved meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_job_is_read_once_it_can_be() {
+    for restarts in [false, true] {
+        let mut world = World::new().await;
+        for job in 1..=JOBS {
+            world.send(job, &[f64::from(job)]).await;
+            world.act(Act::Seal { job }).await;
+        }
+        world.kv.die();
+        world.kv = world.kv.reborn();
+        world.kv.set_unreadable(Some(uid(3)));
+        world.engine = engine_over(world.kv.clone()).await;
+        world.grant = everything(&world.engine).await;
+        assert_eq!(world.counts().await, [Some(1), Some(1), None, Some(1), Some(1)]);
+        assert_eq!(world.engine.stats().jobs_without_metrics, 1);
+        world.act(Act::Save).await;
+        if restarts {
+            // The next life can read it.
+            world.act(Act::Restart).await;
+            world.check().await;
+            continue;
+        }
+        world.kv.set_unreadable(None);
+        assert_eq!(world.engine.core.read_unread(&mut true).await, 0);
+        world.check().await;
+        assert_eq!(world.engine.stats().jobs_without_metrics, 0);
+        world.act(Act::Save).await;
+        world.act(Act::Restart).await;
+        assert_eq!(world.engine.stats().jobs_without_metrics, 0, "what was read is saved");
+        world.check().await;
+    }
+}
+
+/// Heads that were loaded and are let go of again during the fill leave their metrics behind.
+#[tokio::test(start_paused = true)]
+async fn heads_that_go_leave_their_metrics() {
+    let world = world_with_one_to_read().await;
+    let core = &world.engine.core;
+    let cell = core.registry.find_uid(&uid(2)).unwrap();
+    let heads = cell.heads(core).await.unwrap();
+    cell.forget_unused(heads);
+    assert!(cell.find_heads().is_some(), "the table has still to hear of them");
+    world.check().await;
+    // As it is after all images of a job were read.
+    let heads = cell.find_heads().unwrap();
+    core.registry.table.take_in_job(&cell);
+    cell.forget_unused(heads);
+    assert!(cell.find_heads().is_none());
+    world.check().await;
+}
+
+/// What is in memory of a job and differs from what is stored is let go of; the table hears of the job again.
+#[tokio::test(start_paused = true)]
+async fn heads_that_are_stale_are_read_again() {
+    let mut world = World::new().await;
+    world.send(1, &[1.0]).await;
+    world.check().await;
+    world.send(1, &[2.0]).await;
+    let core = world.engine.core.clone();
+    let cell = core.registry.find_uid(&uid(1)).unwrap();
+    let heads = cell.find_heads().unwrap();
+    heads.make_stale();
+    core.sealer.drop_stale(&heads);
+    cell.forget_heads(&heads);
+    drop(heads);
+    core.registry.table.note_unread(&cell);
+    // The table's task in the background is the one that reads it, whenever it comes to it.
+    while world.engine.stats().jobs_without_metrics > 0 {
+        tokio::task::yield_now().await;
+    }
+    world.check().await;
 }

@@ -118,7 +118,7 @@ fn resident_bytes() -> u64 {
 }
 
 /// Jobs as they lie on disk, each with ten params, thirty facts of its environment, two attempts and ten metrics.
-fn stored(number: u64) -> neptune_store::StoredJob {
+pub(super) fn stored(number: u64) -> neptune_store::StoredJob {
     use neptune_store::{AttemptRecord, JobRecord, JobSpec, StatusRecord, StoredJob};
     use neptune_wire::{AttemptNumber, JobState, Micros, ParamValue, ProjectKey};
     let params = (0..10).map(|at| {
