@@ -9,6 +9,7 @@ use neptune_store::kv::Limits;
 use neptune_store::{AppendedRecord, DroppedRecord, SessionRecord, WriteError, Writes};
 use neptune_wire::frame::parse;
 use neptune_wire::{JobUid, SessionId};
+use tokio::sync::oneshot;
 
 use super::{Entry, FrameEntry, JsonEntry, LogStep, What};
 use crate::Refused;
@@ -229,10 +230,11 @@ impl Placed {
     /// The commit is durable: heads grow, marks move, senders are told.
     pub(super) fn apply(self, core: &Core) {
         let mut told = Vec::with_capacity(self.entries.len());
+        let mut answered = Vec::new();
         for (entry, place) in self.entries {
             match entry {
                 Entry::Frame(frame) => told.push(apply_frame(frame, place, core)),
-                Entry::Json(json) => apply_json(json, place, core),
+                Entry::Json(json) => answered.push(apply_json(json, place, core)),
             }
         }
         for job in self.jobs.into_values() {
@@ -255,6 +257,10 @@ impl Placed {
         for Told { open, connection, seq, room } in told {
             connection.acked(open.session.id, seq);
             drop(room);
+        }
+        for stored in answered {
+            // Nobody waits any more when the engine is gone.
+            let _ = stored.send(Ok(()));
         }
     }
 
@@ -323,14 +329,14 @@ fn apply_frame(frame: FrameEntry, place: u64, core: &Core) -> Told {
     Told { open, connection, seq, room }
 }
 
-fn apply_json(json: JsonEntry, place: u64, core: &Core) {
+/// Answers whom to tell at the end.
+fn apply_json(json: JsonEntry, place: u64, core: &Core) -> oneshot::Sender<Result<(), Refused>> {
     for (seq, bytes) in (place..).zip(&json.frames) {
         apply_stored(core, &json.heads, seq, bytes, None);
     }
     core.counters.frames.fetch_add(json.frames.len() as u64, Ordering::Relaxed);
     core.counters.points.fetch_add(json.points, Ordering::Relaxed);
-    // Nobody waits any more when the engine is gone.
-    let _ = json.stored.send(Ok(()));
+    json.stored
 }
 
 fn apply_stored(core: &Core, heads: &Arc<JobHeads>, seq: u64, bytes: &[u8], session: Option<&Session>) {

@@ -6,10 +6,12 @@ use neptune_wire::life::DeleteQuery;
 use neptune_wire::live::Topic;
 use neptune_wire::table::{ColumnsQuery, GroupPage, JobsAnswer, RowPage};
 use neptune_wire::{
-    ChannelKind, CreateJob, JobRef, Micros, Number, ParamName, ParamValue, ProjectKey, SessionId, Tag,
+    ChannelKind, CreateJob, Digest, JobRef, Micros, Number, ParamName, ParamValue, ProjectKey, SessionId, Tag,
 };
 
 use super::shown;
+use crate::heads::DIRECT;
+use crate::ingest::lane::{Entry, JsonEntry};
 use crate::testing::*;
 use crate::{Engine, Grant, LiveEvent, Refused, Subscription};
 
@@ -414,4 +416,35 @@ async fn deleted_jobs_are_asked_about_apart() {
     let fresh = CreateJob { name: "seventh".into(), ..create_job(7) };
     world.engine.create_job(&world.grant, fresh, uid(0), NOW).await.unwrap();
     assert_eq!(next(&mut follow).await, "entered TRIG-7 \"seventh\"");
+}
+
+/// Points over REST are acknowledged once every question will know them: not before their job is marked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::await_holding_lock)] // by the test alone, which waits for what happens before that lock is asked for
+async fn json_is_acknowledged_when_its_job_is_marked() {
+    let world = world().await;
+    let core = &world.engine.core;
+    let cell = core.registry.find_uid(&uid(1)).unwrap();
+    let heads = cell.heads(core).await.unwrap();
+    let mut grown = heads.grown.subscribe();
+    let (stored, mut told) = tokio::sync::oneshot::channel();
+    let entry = JsonEntry {
+        cell: cell.clone(),
+        heads: heads.clone(),
+        hash: Digest::from_bytes([1; 32]),
+        asked: [1; 32],
+        frames: vec![numbers(DIRECT, 1, 0, &[(9.0, 0.01)])],
+        points: 1,
+        stored,
+        _room: core.lanes.room().try_acquire_owned().unwrap(),
+    };
+    let marks = core.registry.table.marks().cells.lock().unwrap();
+    core.lanes.lane_of(&cell.uid).line_up(Entry::Json(entry), &core.store.limits());
+    // Those who follow the job are woken before it is marked.
+    grown.changed().await.unwrap();
+    assert!(told.try_recv().is_err(), "it is not marked yet");
+    drop(marks);
+    told.await.unwrap().unwrap();
+    let found = world.rows(query("metric.loss < 0.02", "", "metric.loss")).await;
+    assert_eq!(found.total, 1);
 }
