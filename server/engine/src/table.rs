@@ -5,14 +5,15 @@
 //! together, by whoever asks next or by a task in the background ([`TAKE_IN_EVERY`]). So an answer knows everything
 //! that was acknowledged before it was asked for, and the lanes of ingest never wait for the table.
 //!
-//! [`rows`] holds the columns ([`paged`], [`coded`]), [`filter`] reads the language, [`plan`] selects rows,
-//! [`order`] takes the first of them, [`group`] sums them up, [`answer`] and
+//! [`rows`] holds the columns ([`paged`], [`coded`]), [`filter`] reads the language, [`plan`] selects rows by what
+//! [`condition`] asks of their values, [`order`] takes the first of them, [`group`] sums them up, [`answer`] and
 //! [`question`] are the two ends of a request. A start takes metrics from what was saved ([`saved`]) and reads the rest
 //! ([`source`]).
 
 pub(crate) mod answer;
 pub(crate) mod coded;
 pub(crate) mod column;
+pub(crate) mod condition;
 pub(crate) mod filter;
 pub(crate) mod follow;
 pub(crate) mod group;

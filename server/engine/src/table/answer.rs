@@ -88,7 +88,7 @@ pub(crate) fn discover(
         let column = match kind {
             ColumnKind::Metric => {
                 let written = Operand::Metric { name: name.to_owned(), stat: Stat::Last }.to_string();
-                written.trim_end_matches(".last").to_owned()
+                written.strip_suffix(".last").unwrap_or(&written).to_owned()
             }
             ColumnKind::Param => Operand::Param(name.to_owned()).to_string(),
             ColumnKind::Property => Operand::Property(name.to_owned()).to_string(),

@@ -8,15 +8,19 @@
 mod moment;
 mod operand;
 mod parse;
+mod pattern;
 
 pub(crate) use moment::{read_length, read_moment};
 pub(crate) use operand::{Field, Operand, Stat, quote};
 pub(crate) use parse::{parse_filter, parse_operands, parse_sort};
+pub(crate) use pattern::{Pattern, PatternKind};
 
 /// Longest filter, sort or list of columns, in bytes.
 pub(crate) const TEXT_BYTES: usize = 16 << 10;
 /// Parentheses and `not` inside each other.
 pub(crate) const DEPTH: usize = 64;
+/// Tests of one filter: each may keep a byte for every distinct text of its column.
+pub(crate) const TESTS: usize = 128;
 
 /// Why a text is no filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,12 +63,8 @@ pub(crate) struct Test {
 pub(crate) enum Check {
     Compare(Compare, Value),
     In(Vec<Value>),
-    /// `%` stands for any text, `_` for one character.
-    Like {
-        pattern: Value,
-        fold: bool,
-    },
-    Regex(Value),
+    /// Matches a pattern.
+    Matches(Pattern),
     Null,
     Nan,
 }
@@ -91,11 +91,17 @@ pub(crate) struct Value {
 impl Value {
     /// The value as a number, if it reads as one.
     pub(crate) fn number(&self) -> Option<f64> {
-        let looks = self.text.trim_start_matches(['+', '-']);
-        let begins = looks.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-        let infinite = looks.eq_ignore_ascii_case("inf") || looks.eq_ignore_ascii_case("infinity");
-        if begins || infinite { self.text.parse().ok() } else { None }
+        number_of(&self.text)
     }
+}
+
+/// A text as a number, if it reads as one: of a filter, a param or a property, by the same rule, so that equal texts are
+/// equal numbers. `NaN` is a text: nothing is equal to the number.
+pub(crate) fn number_of(text: &str) -> Option<f64> {
+    let looks = text.trim_start_matches(['+', '-']);
+    let begins = looks.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let infinite = looks.eq_ignore_ascii_case("inf") || looks.eq_ignore_ascii_case("infinity");
+    if begins || infinite { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

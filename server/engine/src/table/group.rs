@@ -1,7 +1,7 @@
 //! Groups: rows that have the same values in some columns, and what other columns hold within each.
 //!
-//! A number is one value whatever it was written as, so 1 and 1.0 are one group, as they are to a filter. A job with
-//! several tags is in the group of each.
+//! A number is one value whatever it was written as, so 1, 1.0 and the text "1" of a param are one group, as they are to a
+//! filter: each group's filter finds its jobs and no others. A job with several tags is in the group of each.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -11,8 +11,8 @@ use neptune_wire::{JobId, Micros, Number};
 
 use super::answer::{value, value_of_entry, value_of_number};
 use super::column::{Column, Seen};
-use super::filter::{Operand, quote};
-use super::order::{Cursor, KeyValue, compare_keys};
+use super::filter::{Field, Operand, quote};
+use super::order::{Cursor, KeyValue, compare_keys, order_number};
 use super::paged::{Cell as _, PAGE_ROWS, rows_of};
 use super::plan::Plan;
 use super::rows::Rows;
@@ -22,9 +22,14 @@ pub(crate) const KEYS: usize = 4;
 /// Groups of one question.
 pub(crate) const GROUPS: usize = 10_000;
 
-/// More groups than [`GROUPS`].
+/// Groups times columns of one question: each of these sums takes some hundred bytes.
+const SUMS: usize = 200_000;
+/// Of a longer text a cursor has so many characters, and a number made of all of them.
+const CURSOR_CHARS: usize = 128;
+
+/// More groups than there may be; the most that may.
 #[derive(Debug)]
-pub(crate) struct TooMany;
+pub(crate) struct TooMany(pub(crate) usize);
 
 /// What groups are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +108,7 @@ impl<'t> Groups<'t> {
         let mut values: Vec<Values> = keys.iter().map(|_| Values::default()).collect();
         let mut index: HashMap<Keys, usize> = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
+        let most = GROUPS.min(SUMS / columns.len().max(1));
         for page in 0..self.rows.page_count() {
             let passing = plans.iter().fold(self.rows.present(page), |open, plan| plan.select(page, &open));
             for at in rows_of(&passing) {
@@ -112,14 +118,16 @@ impl<'t> Groups<'t> {
                         groups.push(Group { keys, jobs: 0, sums: vec![Sum::default(); columns.len()] });
                         groups.len() - 1
                     });
-                    if groups.len() > GROUPS {
-                        return Err(TooMany);
+                    if groups.len() > most {
+                        return Err(TooMany(most));
                     }
                     let group = &mut groups[at];
                     group.jobs += 1;
-                    for (sum, column) in group.sums.iter_mut().zip(&columns) {
+                    for (sum, (column, operand)) in
+                        group.sums.iter_mut().zip(columns.iter().zip(self.columns))
+                    {
                         if let Some(column) = column {
-                            sum.add(self.rows, *column, row);
+                            sum.add(self.rows, operand, *column, row);
                         }
                     }
                 }
@@ -173,7 +181,7 @@ impl<'t> Groups<'t> {
 
     /// What a group is ordered by: the asked keys, then its values.
     fn place(&self, group: &Group, values: &[Values]) -> Vec<KeyValue> {
-        let key = |at: usize| values[at].values[group.keys[at] as usize].0.clone();
+        let key = |at: usize| shortened(&values[at].values[group.keys[at] as usize].0);
         let number =
             |found: Option<(f64, u32)>| found.map_or(KeyValue::Absent, |(value, _)| KeyValue::Number(value));
         let asked = self.sort.iter().map(|(sort, falls)| match sort {
@@ -214,20 +222,31 @@ impl<'t> Groups<'t> {
     }
 }
 
+/// A value as a cursor holds it, of bounded length.
+fn shortened(value: &KeyValue) -> KeyValue {
+    match value {
+        KeyValue::Text(text) => match text.char_indices().nth(CURSOR_CHARS) {
+            Some((end, _)) => KeyValue::Text(format!("{}{:016x}", &text[..end], order_number(text))),
+            None => value.clone(),
+        },
+        value => value.clone(),
+    }
+}
+
 /// A filter for the rows that have this value.
 fn condition(operand: &Operand, (key, value): &(KeyValue, Option<TableValue>)) -> String {
     match (key, value) {
         (KeyValue::Absent, _) | (_, None) => format!("{operand} is null"),
         (KeyValue::Number(number), _) if number.is_nan() => format!("{operand} is nan"),
-        (_, Some(TableValue::Text(text))) => format!("{operand} = {}", quote(text)),
-        (_, Some(TableValue::Boolean(value))) => format!("{operand} = {value}"),
-        (_, Some(TableValue::Integer(value)))
-            if matches!(operand, Operand::Field(super::filter::Field::Duration)) =>
+        (KeyValue::Number(_), Some(TableValue::Integer(value)))
+            if *operand == Operand::Field(Field::Duration) =>
         {
             format!("{operand} = {value}us")
         }
-        (_, Some(TableValue::Integer(value))) => format!("{operand} = {value}"),
+        (KeyValue::Number(_), Some(TableValue::Integer(value))) => format!("{operand} = {value}"),
+        // Not in quotes: it is a number to texts that read as one, too.
         (KeyValue::Number(number), _) => format!("{operand} = {number:?}"),
+        (KeyValue::Text(_), Some(TableValue::Boolean(value))) => format!("{operand} = {value}"),
         (KeyValue::Text(text), _) => format!("{operand} = {}", quote(text)),
     }
 }
@@ -282,10 +301,15 @@ impl Values {
     fn number(&mut self, number: f64, value: TableValue) -> u32 {
         let next = self.values.len() as u32;
         // Adding zero makes -0.0 positive.
-        *self.numbers.entry((number + 0.0).to_bits()).or_insert_with(|| {
-            self.values.push((KeyValue::Number(number), Some(value)));
-            next
-        })
+        let number = number + 0.0;
+        let at = *self.numbers.entry(number.to_bits()).or_insert(next);
+        match self.values.get_mut(at as usize) {
+            // Whoever wrote it as a number says best what it is.
+            Some((_, shown @ Some(TableValue::Text(_)))) => *shown = Some(value),
+            Some(_) => {}
+            None => self.values.push((KeyValue::Number(number), Some(value))),
+        }
+        at
     }
 
     fn text(&mut self, text: &str, value: TableValue) -> u32 {
@@ -299,11 +323,17 @@ impl Values {
 }
 
 impl Sum {
-    fn add(&mut self, rows: &Rows, column: Column<'_>, row: u32) {
-        let number = match column.see(row) {
-            Seen::Absent => return,
-            Seen::Number(number) => number,
-            Seen::Entry(entry) => entry.number,
+    fn add(&mut self, rows: &Rows, operand: &Operand, column: Column<'_>, row: u32) {
+        let number = match (column, column.see(row)) {
+            // Every job has one.
+            (Column::Id | Column::Uid, _) => f64::ABSENT,
+            (_, Seen::Absent) => return,
+            (_, Seen::Number(number)) => number,
+            // The number of a state is the table's own, for its order.
+            (_, Seen::Entry(entry)) if matches!(operand, Operand::Param(_) | Operand::Property(_)) => {
+                entry.number
+            }
+            (_, Seen::Entry(_)) => f64::ABSENT,
         };
         self.count += 1;
         let newer = |than: u32| is_newer(rows, row, than);

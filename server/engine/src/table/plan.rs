@@ -6,19 +6,17 @@
 
 use std::cell::RefCell;
 
-use neptune_wire::{JobId, JobState, JobUid, Micros};
-use regex::{Regex, RegexBuilder};
+use neptune_wire::Micros;
 
-use super::coded::{Coded, Entry, Kind};
+use super::coded::{Coded, Entry};
 use super::column::Column;
-use super::filter::{
-    Check, Compare, Expr, Field, FilterError, Operand, Test, Value, read_length, read_moment,
+use super::condition::{
+    EntryTest, NumberTest, id_test, mixed_test, number_test, positive, read_duration, read_number,
+    read_state, read_time, text_test,
 };
+use super::filter::{Check, Compare, Expr, Field, FilterError, Operand, Test};
 use super::paged::{Cell as _, Mask, NONE, PAGE_ROWS, Paged, rows_of};
 use super::rows::{Rows, Shown};
-
-/// Memory one regular expression may take.
-const REGEX_BYTES: usize = 1 << 20;
 
 /// A filter over the rows it was made for.
 pub(crate) enum Plan<'t> {
@@ -62,37 +60,7 @@ pub(crate) enum Plan<'t> {
     },
 }
 
-type EntryTest<'t> = Box<dyn Fn(&Entry) -> bool + 't>;
 type RowTest<'t> = Box<dyn Fn(u32) -> bool + 't>;
-
-/// A condition on a number. NaN passes none but its own.
-#[derive(Debug, Clone)]
-pub(crate) enum NumberTest {
-    Compare(Compare, f64),
-    In(Vec<f64>, bool),
-    Nan(bool),
-}
-
-impl NumberTest {
-    fn passes(&self, value: f64) -> bool {
-        match self {
-            NumberTest::Compare(compare, with) => compare_numbers(*compare, value, *with),
-            NumberTest::In(values, negated) => !value.is_nan() && values.contains(&value) != *negated,
-            NumberTest::Nan(negated) => value.is_nan() != *negated,
-        }
-    }
-}
-
-fn compare_numbers(compare: Compare, a: f64, b: f64) -> bool {
-    match compare {
-        Compare::Equal => a == b,
-        Compare::Differs => a != b && !a.is_nan(),
-        Compare::Less => a < b,
-        Compare::LessOrEqual => a <= b,
-        Compare::Greater => a > b,
-        Compare::GreaterOrEqual => a >= b,
-    }
-}
 
 impl<'t> Plan<'t> {
     /// Makes a filter ready.
@@ -277,240 +245,6 @@ fn join(a: &Mask, b: &Mask) -> Mask {
 fn mark(mask: &mut Mask, row: u32, passes: bool) {
     let at = row as usize % PAGE_ROWS;
     mask[at / 64] |= u64::from(passes) << (at % 64);
-}
-
-/// The test without its negation, which is made of the whole set.
-fn positive(test: &Test) -> Test {
-    let check = match &test.check {
-        Check::Compare(Compare::Differs, value) => Check::Compare(Compare::Equal, value.clone()),
-        check => check.clone(),
-    };
-    Test { negated: false, check, ..test.clone() }
-}
-
-fn number_test(
-    test: &Test,
-    read: impl Fn(&Value) -> Result<f64, FilterError>,
-) -> Result<NumberTest, FilterError> {
-    match &test.check {
-        Check::Compare(compare, value) => Ok(NumberTest::Compare(*compare, read(value)?)),
-        Check::In(values) => {
-            let values = values.iter().map(read).collect::<Result<_, _>>()?;
-            Ok(NumberTest::In(values, test.negated))
-        }
-        Check::Nan => Ok(NumberTest::Nan(test.negated)),
-        Check::Like { .. } | Check::Regex(_) | Check::Null => Err(FilterError::new(
-            test.at,
-            format!("{} is a number; expected =, !=, <, <=, >, >=, in or is", test.operand),
-        )),
-    }
-}
-
-fn read_number(value: &Value) -> Result<f64, FilterError> {
-    value.number().ok_or_else(|| wrong(value, "a number such as 0.1, 1e-3 or -inf"))
-}
-
-fn read_time(value: &Value, now: Micros, scale: f64) -> Result<f64, FilterError> {
-    if let Some(number) = value.number().filter(|number| number.is_finite()) {
-        return Ok(number * scale);
-    }
-    if let Some(length) = read_length(&value.text) {
-        return Ok(now.0.saturating_add(length) as f64);
-    }
-    let moment = read_moment(&value.text);
-    moment.map(|micros| micros as f64).ok_or_else(|| {
-        wrong(value, "a time such as -7d (ago), 2026-11-24, \"2026-11-24 10:30\" or 2026-11-24T10:30:00Z")
-    })
-}
-
-fn read_duration(value: &Value) -> Result<f64, FilterError> {
-    let length = read_length(&value.text).or_else(|| (value.text == "0").then_some(0));
-    length.map(|micros| micros as f64).ok_or_else(|| wrong(value, "a length of time such as 90s or 1h30m"))
-}
-
-fn wrong(value: &Value, wanted: &str) -> FilterError {
-    FilterError::new(value.at, format!("expected {wanted}; found {:?}", value.text))
-}
-
-/// A state by our name or MLflow's.
-fn read_state(value: &Value, text: &str) -> Result<String, FilterError> {
-    let name = text.to_ascii_lowercase();
-    let name = match name.as_str() {
-        "finished" => "succeeded",
-        "killed" => "aborted",
-        "scheduled" => "queued",
-        name => name,
-    };
-    let known = JobState::ALL.map(JobState::as_str);
-    if known.contains(&name) {
-        return Ok(name.to_owned());
-    }
-    Err(wrong(value, &format!("one of {}", known.join(", "))))
-}
-
-type TextTest = Box<dyn Fn(&str) -> bool>;
-
-/// A condition on a text; `read` gives values of `=` and the like their form in the column.
-fn text_test(
-    test: &Test,
-    read: impl Fn(&Value, &str) -> Result<String, FilterError>,
-) -> Result<TextTest, FilterError> {
-    let negated = test.negated;
-    Ok(match &test.check {
-        Check::Compare(compare, value) => {
-            let (compare, with) = (*compare, read(value, &value.text)?);
-            Box::new(move |text| compare_texts(compare, text, &with))
-        }
-        Check::In(values) => {
-            let values: Vec<String> =
-                values.iter().map(|value| read(value, &value.text)).collect::<Result<_, _>>()?;
-            Box::new(move |text| values.iter().any(|value| value == text) != negated)
-        }
-        Check::Like { pattern, fold } => {
-            let regex = compile(pattern, &regex_from_like(&pattern.text), *fold)?;
-            Box::new(move |text| regex.is_match(text) != negated)
-        }
-        Check::Regex(value) => {
-            let regex = compile(value, &value.text, false)?;
-            Box::new(move |text| regex.is_match(text) != negated)
-        }
-        Check::Nan | Check::Null => {
-            return Err(FilterError::new(
-                test.at,
-                format!("{} is a text; only a number can be NaN", test.operand),
-            ));
-        }
-    })
-}
-
-fn compare_texts(compare: Compare, a: &str, b: &str) -> bool {
-    match compare {
-        Compare::Equal => a == b,
-        Compare::Differs => a != b,
-        Compare::Less => a < b,
-        Compare::LessOrEqual => a <= b,
-        Compare::Greater => a > b,
-        Compare::GreaterOrEqual => a >= b,
-    }
-}
-
-fn compile(value: &Value, pattern: &str, fold: bool) -> Result<Regex, FilterError> {
-    let built = RegexBuilder::new(pattern)
-        .case_insensitive(fold)
-        .size_limit(REGEX_BYTES)
-        .dfa_size_limit(REGEX_BYTES)
-        .build();
-    built.map_err(|error| {
-        let why = match error {
-            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-            error => error.to_string().lines().last().unwrap_or_default().trim().replace("error: ", ""),
-        };
-        FilterError::new(value.at, format!("expected a regular expression; {why}"))
-    })
-}
-
-/// SQL's pattern as a regular expression of the whole text.
-fn regex_from_like(pattern: &str) -> String {
-    let mut regex = String::from("(?s)^");
-    for c in pattern.chars() {
-        match c {
-            '%' => regex.push_str(".*"),
-            '_' => regex.push('.'),
-            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
-        }
-    }
-    regex.push('$');
-    regex
-}
-
-/// A condition on a param or property, which may be a number or a text.
-///
-/// A value that reads as a number is compared with numbers as a number, quoted or not; MLflow's params are all texts.
-fn mixed_test<'t>(test: &Test) -> Result<EntryTest<'t>, FilterError> {
-    if test.check == Check::Nan {
-        let negated = test.negated;
-        return Ok(Box::new(move |entry| !entry.number.is_absent() && entry.number.is_nan() != negated));
-    }
-    let texts = text_test(&positive_in(test), |_, text| Ok(text.to_owned()))?;
-    let negated = test.negated;
-    Ok(match &test.check {
-        Check::Compare(compare, value) => {
-            let (compare, number, quoted) = (*compare, value.number(), value.quoted);
-            let equality = matches!(compare, Compare::Equal | Compare::Differs);
-            Box::new(move |entry| match number {
-                // In quotes it means this very text, where a text is what it is compared with.
-                Some(_) if quoted && equality && entry.kind == Kind::Text => texts(&entry.text),
-                Some(with) if !entry.number.is_absent() => compare_numbers(compare, entry.number, with),
-                // An order of numbers and texts is none; equal they may be as texts.
-                Some(_) if !quoted && !equality => false,
-                _ => texts(&entry.text),
-            })
-        }
-        Check::In(values) => {
-            let numbers: Vec<(f64, bool)> =
-                values.iter().filter_map(|value| Some((value.number()?, value.quoted))).collect();
-            Box::new(move |entry| {
-                let as_number = |(number, quoted): &(f64, bool)| {
-                    *number == entry.number && !(*quoted && entry.kind == Kind::Text)
-                };
-                let number = !entry.number.is_absent() && numbers.iter().any(as_number);
-                // A NaN is in no list and not outside of one.
-                let nan = !entry.number.is_absent() && entry.number.is_nan();
-                !nan && (number || texts(&entry.text)) != negated
-            })
-        }
-        Check::Like { .. } | Check::Regex(_) | Check::Null | Check::Nan => {
-            Box::new(move |entry| texts(&entry.text))
-        }
-    })
-}
-
-/// A list is negated as a whole, by its caller; everything else by itself.
-fn positive_in(test: &Test) -> Test {
-    match test.check {
-        Check::In(_) => Test { negated: false, ..test.clone() },
-        _ => test.clone(),
-    }
-}
-
-/// A condition on an id or uid. One that names whole ids is a search for rows, not for texts.
-fn id_test<'t>(rows: &'t Rows, field: Field, test: &Test) -> Result<Plan<'t>, FilterError> {
-    let named = match &test.check {
-        Check::Compare(Compare::Equal, value) => Some((std::slice::from_ref(value), false)),
-        Check::Compare(Compare::Differs, value) => Some((std::slice::from_ref(value), true)),
-        Check::In(values) => Some((&values[..], test.negated)),
-        _ => None,
-    };
-    if let Some((values, negated)) = named {
-        let mut found = Vec::new();
-        for value in values {
-            // Either form of an id will do, as everywhere.
-            let uid: Option<JobUid> = value.text.parse().ok();
-            let id: Option<JobId> = value.text.parse().ok();
-            match (uid, id) {
-                (Some(uid), _) => found.extend(rows.find(&uid)),
-                (None, Some(id)) => found.extend(row_of_id(rows, &id)),
-                (None, None) => return Err(wrong(value, "a job's id such as TRIG-12, or its uid")),
-            }
-        }
-        return Ok(Plan::Rows(Box::new(move |row| found.contains(&row) != negated)));
-    }
-    let test = text_test(test, |_, text| Ok(text.to_owned()))?;
-    Ok(Plan::Rows(Box::new(move |row| match field {
-        Field::Uid => test(&rows.uid(row).to_string()),
-        _ => rows.id(row).is_some_and(|id| test(&id.to_string())),
-    })))
-}
-
-fn row_of_id(rows: &Rows, id: &JobId) -> Option<u32> {
-    let project = Plan::project(rows, id.project.as_str());
-    let number = NumberTest::Compare(Compare::Equal, id.number as f64);
-    let number = Plan::Numbers { column: &rows.numbers.number, lane: 0, test: number };
-    let both = Plan::And(vec![number, project]);
-    (0..rows.page_count()).find_map(|page| {
-        let found = both.select(page, &rows.present(page));
-        rows_of(&found).next().map(|at| page * PAGE_ROWS as u32 + at)
-    })
 }
 
 impl<'t> Plan<'t> {

@@ -56,6 +56,10 @@ impl Question {
         if group.len() > group::KEYS {
             return Err(Refused::field("group", format!("must be at most {} columns", group::KEYS)));
         }
+        let twice = group.iter().enumerate().find(|(at, operand)| group[..*at].contains(operand));
+        if let Some((_, operand)) = twice {
+            return Err(Refused::field("group", format!("{operand} is named twice; name each column once")));
+        }
         if let Some(uid) = group.iter().find(|operand| !answer::is_ordered(operand)) {
             return Err(Refused::field(
                 "group",
@@ -136,10 +140,13 @@ impl Question {
             order: self.order,
         };
         let top = groups.top(plans, self.after.as_ref(), self.limit);
-        let top = top.map_err(|group::TooMany| {
+        let top = top.map_err(|group::TooMany(most)| {
+            let (with, fewer) = match columns.len() {
+                count if most < group::GROUPS => (format!(" with {count} columns"), ", ask for fewer columns"),
+                _ => (String::new(), ""),
+            };
             let wanted = format!(
-                "must make at most {} groups; group by something with fewer values, or filter",
-                group::GROUPS
+                "must make at most {most} groups{with}; group by something with fewer values{fewer}, or filter"
             );
             Refused::field("group", wanted)
         })?;

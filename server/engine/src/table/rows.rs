@@ -9,7 +9,7 @@ use std::sync::Arc;
 use neptune_wire::{ChannelSummary, Job, JobId, JobUid, Number, ParamValue, ProjectKey};
 
 use super::coded::{Coded, Kind};
-use super::filter::Stat;
+use super::filter::{Stat, number_of};
 use super::paged::{Cell as _, Mask, NONE, PAGE_ROWS, Paged, cell};
 use super::plan::without;
 
@@ -275,7 +275,7 @@ impl Rows {
         }
         for (name, text) in &job.properties {
             let column = column(&mut self.properties, name);
-            changed |= column.set(row, Kind::Text, text, number_in(text));
+            changed |= column.set(row, Kind::Text, text, cell(number_of(text)));
         }
         if !job.properties.is_empty() {
             let names = job.properties.keys().filter_map(|name| {
@@ -295,7 +295,7 @@ impl Rows {
                 ParamValue::Boolean(_) => (Kind::Boolean, f64::ABSENT),
                 ParamValue::Integer(value) => (Kind::Integer, *value as f64),
                 ParamValue::Double(Number(value)) => (Kind::Double, cell(Some(*value))),
-                ParamValue::String(_) => (Kind::Text, f64::ABSENT),
+                ParamValue::String(text) => (Kind::Text, cell(number_of(text))),
             };
             column.set(row, kind, &param.value.to_string(), number);
         }
@@ -473,10 +473,4 @@ fn take_away(columns: &mut BTreeMap<Arc<str>, Coded>, name: &str, row: u32) -> b
         columns.remove(name);
     }
     changed
-}
-
-/// A property's text as a number, so that `property.version > 3` works.
-fn number_in(text: &str) -> f64 {
-    let begins = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    if begins { cell(text.parse().ok()) } else { f64::ABSENT }
 }

@@ -1,5 +1,6 @@
 //! The table against a plain look at every job: what a filter finds, in which order, page by page, and in which groups.
 
+mod condition;
 pub(super) mod model;
 mod speed;
 mod through_the_engine;
@@ -7,16 +8,20 @@ mod through_the_engine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use neptune_wire::Micros;
-use neptune_wire::table::TableValue;
+use expect_test::expect;
+use neptune_wire::table::{ColumnKind, TableValue};
+use neptune_wire::{Micros, Number, ParamValue};
 use proptest::prelude::*;
 
-use self::model::{Row, condition, key_of, rows, table};
-use super::filter::{Field, Operand, parse_filter, parse_sort};
+use self::condition::{condition, key_of, operand};
+use self::model::{Row, rows, table};
+use super::answer;
+use super::filter::{Field, Operand, Stat, parse_filter, parse_operands, parse_sort};
+use super::group::{self, Groups};
 use super::order::{Cursor, Order, compare_keys, order_number};
 use super::paged::{PAGE_ROWS, rows_of};
 use super::plan::Plan;
-use super::rows::Rows;
+use super::rows::{Rows, Shown};
 use crate::registry::JobCell;
 
 const NOW: Micros = Micros(1_000_000_000_000);
@@ -43,8 +48,8 @@ fn sorted_by<'a>(all: &'a [Row], sort: &[(Operand, bool)]) -> Vec<&'a Row> {
                 return order;
             }
         }
-        let rises =
-            sort.last().is_some_and(|(operand, falls)| *operand == Operand::Field(Field::Created) && !falls);
+        let by_age = |operand: &Operand| matches!(operand, Operand::Field(Field::Created | Field::Id));
+        let rises = sort.last().is_some_and(|(operand, falls)| by_age(operand) && !falls);
         let ids = a.job.id.number.cmp(&b.job.id.number);
         if rises { ids } else { ids.reverse() }
     });
@@ -98,7 +103,7 @@ proptest! {
     #[test]
     fn pages_are_the_whole_order_cut_in_pieces(
         all in rows(60), condition in condition(), limit in 1_usize..9,
-        keys in proptest::collection::vec((model::operand(), any::<bool>()), 1..4),
+        keys in proptest::collection::vec((operand(), any::<bool>()), 1..4),
     ) {
         let table = table(&all);
         let expr = parse_filter(&condition.to_string()).unwrap();
@@ -121,6 +126,41 @@ proptest! {
             after = Some(Cursor::read(&cursor.write()).unwrap());
         }
         prop_assert_eq!(pages, wanted);
+    }
+}
+
+/// Columns that rows can be grouped by.
+fn grouped() -> impl Strategy<Value = Vec<Operand>> {
+    let one = prop_oneof![
+        3 => operand(),
+        1 => proptest::sample::select(vec![Operand::Field(Field::Tag), Operand::Field(Field::Host), Operand::Field(Field::Attempt)]),
+    ];
+    proptest::collection::vec(one, 1..3)
+        .prop_filter("each once", |group| group.len() < 2 || group[0] != group[1])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn the_filter_of_a_group_finds_its_jobs(all in rows(40), group in grouped(), limit in 1_usize..9) {
+        let table = table(&all);
+        let groups = Groups { rows: &table, group: &group, columns: &[], sort: vec![], now: NOW, order: 7 };
+        let mut seen = std::collections::HashSet::new();
+        let mut after: Option<Cursor> = None;
+        loop {
+            let top = groups.top(&[], after.as_ref(), limit).unwrap();
+            for found_group in &top.groups {
+                prop_assert!(seen.insert(found_group.filter.clone()), "twice {}", found_group.filter);
+                let jobs = found(&table, &found_group.filter).map(|jobs| jobs.len() as u64);
+                prop_assert_eq!(jobs, Ok(found_group.jobs), "{}", &found_group.filter);
+            }
+            let Some(next) = top.next else {
+                prop_assert_eq!(seen.len() as u64, top.total);
+                break;
+            };
+            after = Some(Cursor::read(&next.write()).unwrap());
+        }
     }
 }
 
@@ -161,6 +201,19 @@ fn absent_and_nan_are_two_things() {
     check("metric.none is null", Ok(&[1, 2, 3, 4]));
     check("metric.none < 1 or metric.none >= 1", Ok(&[]));
     check("param.lr != 0.1", Ok(&[2]));
+}
+
+#[test]
+fn numbers_have_no_order_among_texts() {
+    // Jobs 1 and 4 have lr 0.1, job 2 has 0.01, job 3 has none.
+    check("param.lr < zzz", Ok(&[]));
+    check("param.lr > ''", Ok(&[]));
+    check("param.lr != zzz", Ok(&[1, 2, 4]));
+    check("param.lr in (zzz, 0.01)", Ok(&[2]));
+    check("param.lr not in (zzz, '0.10')", Ok(&[2]));
+    check("property.branch < 5", Ok(&[]));
+    check("property.branch > '5'", Ok(&[1, 3]));
+    check("property.branch != 5", Ok(&[1, 3]));
 }
 
 #[test]
@@ -250,4 +303,99 @@ fn a_job_that_is_marked_is_on_the_list() {
         missed
     });
     assert_eq!(missed, 0, "times in {ROUNDS} rounds");
+}
+
+#[test]
+fn numbers_and_texts_that_read_as_one_are_one_group() {
+    let mut rows = Rows::default();
+    let values = [
+        ParamValue::Double(Number(0.1)),
+        ParamValue::String("0.1".into()),
+        ParamValue::String("1e-1".into()),
+        ParamValue::Double(Number(f64::INFINITY)),
+        ParamValue::String("inf".into()),
+        ParamValue::Double(Number(f64::NAN)),
+        ParamValue::String("NaN".into()),
+        ParamValue::Boolean(true),
+        ParamValue::String("true".into()),
+        ParamValue::Integer(1),
+        ParamValue::Double(Number(1.0)),
+    ];
+    for (number, value) in (1..).zip(values) {
+        let mut row = model::row(number, "", None, None);
+        row.job.params = vec![model::param("lr", value)];
+        row.put(&mut rows);
+    }
+    let group = parse_operands("param.lr").unwrap();
+    let groups = Groups { rows: &rows, group: &group, columns: &[], sort: vec![], now: NOW, order: 7 };
+    let mut lines = String::new();
+    for group in groups.top(&[], None, 100).unwrap().groups {
+        lines += &format!("{} {} {:?}\n", group.filter, group.jobs, found(&rows, &group.filter).unwrap());
+    }
+    expect![[r#"
+        param.lr = 0.1 3 [1, 2, 3]
+        param.lr = 1 2 [10, 11]
+        param.lr = inf 2 [4, 5]
+        param.lr = "NaN" 1 [7]
+        param.lr = true 2 [8, 9]
+        param.lr is nan 1 [6]
+    "#]]
+    .assert_eq(&lines);
+}
+
+/// A cursor of groups is short, however long the texts are, and skips none of those that are equal for long.
+#[test]
+fn a_cursor_of_groups_is_short() {
+    let mut rows = Rows::default();
+    for number in 1..=20 {
+        let name = format!("{}{number}", "größe".repeat(4_000));
+        model::row(number, &name, None, None).put(&mut rows);
+    }
+    let group = parse_operands("name,state,param.lr,host").unwrap();
+    let groups = Groups { rows: &rows, group: &group, columns: &[], sort: vec![], now: NOW, order: 7 };
+    let (mut after, mut seen) = (None, 0);
+    loop {
+        let top = groups.top(&[], after.as_ref(), 3).unwrap();
+        seen += top.groups.len();
+        let Some(next) = top.next else { break };
+        let text = next.write();
+        assert!(text.len() < 2_000, "{} bytes", text.len());
+        after = Some(Cursor::read(&text).unwrap());
+    }
+    assert_eq!(seen, 20);
+}
+
+#[test]
+fn groups_and_their_columns_are_bounded_together() {
+    let mut rows = Rows::default();
+    for number in 1..=1_001 {
+        model::row(number, &format!("job {number}"), None, None).put(&mut rows);
+    }
+    let (group, columns) = (parse_operands("name").unwrap(), vec![Operand::Field(Field::Name); 200]);
+    for (columns, most) in [(&columns[..], Some(1_000)), (&columns[..100], None)] {
+        let groups = Groups { rows: &rows, group: &group, columns, sort: vec![], now: NOW, order: 7 };
+        let refused = groups.top(&[], None, 1).err().map(|group::TooMany(most)| most);
+        assert_eq!(refused, most);
+    }
+}
+
+#[test]
+fn columns_are_listed_as_they_are_written() {
+    let mut rows = Rows::default();
+    let mut row = model::row(1, "", Some(0.1), Some(1.0));
+    for name in ["last", "last.last", "a.last", "min", "größe 1"] {
+        row.metrics.insert(name.into(), row.metrics["loss"]);
+        row.job.properties.insert(name.into(), "x".into());
+    }
+    row.put(&mut rows);
+    let (columns, total) = answer::discover(&rows, Shown::Kept, None, "", None, 100);
+    assert_eq!((columns.len(), total), (13, 13));
+    for column in columns {
+        let wanted = match column.kind {
+            ColumnKind::Metric => Operand::Metric { name: column.name, stat: Stat::Last },
+            ColumnKind::Param => Operand::Param(column.name),
+            ColumnKind::Property => Operand::Property(column.name),
+        };
+        assert_eq!(parse_operands(&column.column), Ok(vec![wanted]), "{}", column.column);
+    }
 }

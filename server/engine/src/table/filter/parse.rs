@@ -1,7 +1,11 @@
 //! The parser: recursive descent over characters, one function per line of the grammar in docs/filter.md.
 
 use super::operand::is_bare;
-use super::{Check, Compare, DEPTH, Expr, Field, FilterError, Operand, Stat, TEXT_BYTES, Test, Value};
+use super::pattern::Room;
+use super::{
+    Check, Compare, DEPTH, Expr, Field, FilterError, Operand, PatternKind, Stat, TESTS, TEXT_BYTES, Test,
+    Value,
+};
 
 const KINDS: &str = "metric.NAME, param.NAME, property.NAME";
 
@@ -47,6 +51,9 @@ pub(crate) fn parse_operands(text: &str) -> Result<Vec<Operand>, FilterError> {
 struct Parser {
     chars: Vec<char>,
     at: usize,
+    /// What the patterns of the filter may still take.
+    room: Room,
+    tests: usize,
 }
 
 impl Parser {
@@ -54,7 +61,7 @@ impl Parser {
         if text.len() > TEXT_BYTES {
             return Err(FilterError::new(1, format!("must be at most {TEXT_BYTES} bytes")));
         }
-        Ok(Parser { chars: text.chars().collect(), at: 0 })
+        Ok(Parser { chars: text.chars().collect(), at: 0, room: Room::new(), tests: 0 })
     }
 
     /// The next character that is no blank.
@@ -154,6 +161,13 @@ impl Parser {
     }
 
     fn test(&mut self) -> Result<Test, FilterError> {
+        if self.tests == TESTS {
+            self.peek();
+            let wanted =
+                format!("expected at most {TESTS} conditions; a list of values goes into one `in (…)`");
+            return Err(FilterError::new(self.column(), wanted));
+        }
+        self.tests += 1;
         let start = self.at;
         if self.eat_word("exists") {
             if self.eat('(') {
@@ -178,13 +192,13 @@ impl Parser {
             return Ok((negated, Check::In(self.values()?)));
         }
         if self.eat_word("like") {
-            return Ok((negated, Check::Like { pattern: self.value()?, fold: false }));
+            return Ok((negated, self.pattern(PatternKind::Like)?));
         }
         if self.eat_word("ilike") {
-            return Ok((negated, Check::Like { pattern: self.value()?, fold: true }));
+            return Ok((negated, self.pattern(PatternKind::Ilike)?));
         }
         if self.eat('~') {
-            return Ok((negated, Check::Regex(self.value()?)));
+            return Ok((negated, self.pattern(PatternKind::Regex)?));
         }
         if negated {
             return Err(self.expected("in, like, ilike or ~ after not"));
@@ -218,7 +232,7 @@ impl Parser {
         .find(|(text, _)| rest.starts_with(text));
         if rest == "!~" {
             self.at += 2;
-            return Ok((true, Check::Regex(self.value()?)));
+            return Ok((true, self.pattern(PatternKind::Regex)?));
         }
         let Some((text, compare)) = found else {
             return Err(self.expected("=, !=, <, <=, >, >=, ~, in, like, ilike or is"));
@@ -228,6 +242,11 @@ impl Parser {
             return Ok((compare == Compare::Differs, Check::Null));
         }
         Ok((false, Check::Compare(compare, self.value()?)))
+    }
+
+    fn pattern(&mut self, kind: PatternKind) -> Result<Check, FilterError> {
+        let value = self.value()?;
+        Ok(Check::Matches(self.room.compile(kind, value)?))
     }
 
     fn values(&mut self) -> Result<Vec<Value>, FilterError> {

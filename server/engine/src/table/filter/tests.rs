@@ -25,10 +25,14 @@ fn show(expr: &Expr) -> String {
                     let values: Vec<String> = values.iter().map(text).collect();
                     format!("{operand} {not}in [{}]", values.join(" "))
                 }
-                Check::Like { pattern, fold } => {
-                    format!("{operand} {not}{} {}", if *fold { "ilike" } else { "like" }, text(pattern))
+                Check::Matches(Pattern { kind, value, .. }) => {
+                    let word = match kind {
+                        PatternKind::Like => "like",
+                        PatternKind::Ilike => "ilike",
+                        PatternKind::Regex => "~",
+                    };
+                    format!("{operand} {not}{word} {}", text(value))
                 }
-                Check::Regex(value) => format!("{operand} {not}~ {}", text(value)),
                 Check::Null => format!("{operand} is {not}null"),
                 Check::Nan => format!("{operand} is {not}nan"),
             }
@@ -171,6 +175,29 @@ fn errors_point_at_the_character() {
         expect!["error: column 12: null can only be asked with =, != or is; expected a value"],
     );
     check(&"(".repeat(100), expect!["error: column 66: expected at most 64 conditions inside each other"]);
+}
+
+/// What one filter may take is bounded, by how many conditions and patterns it has and how large these are.
+#[test]
+fn filters_are_bounded() {
+    let many = |test: &str, count: usize| vec![test; count].join(" or ");
+    let is_read = |filter: &str| parse_filter(filter).map(drop);
+    assert_eq!(is_read(&many("name = a", 128)), Ok(()));
+    check(
+        &many("name = a", 129),
+        expect![
+            "error: column 1537: expected at most 128 conditions; a list of values goes into one `in (…)`"
+        ],
+    );
+    assert_eq!(is_read(&many("name ~ a", 32)), Ok(()));
+    check(
+        &many("name ilike a", 33),
+        expect!["error: column 524: expected at most 32 of like, ilike and ~ in one filter"],
+    );
+    let large = r"name ~ '\w{20}'";
+    assert_eq!(is_read(large), Ok(()));
+    let error = is_read(&many(large, 32)).unwrap_err();
+    assert_eq!(error.wanted, "expected a regular expression; with those before it, it is too large");
 }
 
 #[test]

@@ -282,6 +282,8 @@ async fn refusals_name_the_parameter_and_the_character() {
         other_order,
         query("", "uid", ""),
         JobsQuery { group: Some("uid".into()), ..JobsQuery::default() },
+        JobsQuery { group: Some("tag,tag,tag,tag".into()), ..JobsQuery::default() },
+        JobsQuery { group: Some("param.lr,tag,attribute.tags".into()), ..JobsQuery::default() },
         JobsQuery { group: Some("tag".into()), ..query("", "name", "") },
         JobsQuery { search: Some("a ".repeat(33)), ..JobsQuery::default() },
     ] {
@@ -416,6 +418,42 @@ async fn deleted_jobs_are_asked_about_apart() {
     let fresh = CreateJob { name: "seventh".into(), ..create_job(7) };
     world.engine.create_job(&world.grant, fresh, uid(0), NOW).await.unwrap();
     assert_eq!(next(&mut follow).await, "entered TRIG-7 \"seventh\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_sum_up_numbers_alone() {
+    let world = world().await;
+    let asked =
+        JobsQuery { group: Some("param.lr".into()), ..query("", "", "state,id,uid,host,param.lr,attempt") };
+    let mut lines = String::new();
+    for group in world.groups(asked).await.items {
+        for sum in &group.columns {
+            let number = |found: Option<Number>| found.map(|number| number.0);
+            lines += &format!(
+                "{:?} to {:?}, mean {:?}, count {}, last {}\n",
+                number(sum.min),
+                number(sum.max),
+                number(sum.mean),
+                sum.count,
+                shown(std::slice::from_ref(&sum.last)),
+            );
+        }
+    }
+    expect![[r#"
+        None to None, mean None, count 3, last "created"
+        None to None, mean None, count 3, last "TRIG-6"
+        None to None, mean None, count 3, last "06060606060606060606060606060606"
+        None to None, mean None, count 2, last "box"
+        Some(0.01) to Some(0.01), mean Some(0.01), count 3, last 0.01
+        Some(1.0) to Some(1.0), mean Some(1.0), count 2, last 1
+        None to None, mean None, count 3, last "created"
+        None to None, mean None, count 3, last "TRIG-5"
+        None to None, mean None, count 3, last "05050505050505050505050505050505"
+        None to None, mean None, count 2, last "box"
+        Some(0.1) to Some(0.1), mean Some(0.1), count 3, last 0.1
+        Some(1.0) to Some(1.0), mean Some(1.0), count 2, last 1
+    "#]]
+    .assert_eq(&lines);
 }
 
 /// Points over REST are acknowledged once every question will know them: not before their job is marked.
