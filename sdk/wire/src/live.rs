@@ -17,6 +17,8 @@ use crate::table::JobRow;
 
 /// Subscriptions one connection may hold.
 pub const SUBSCRIPTIONS: usize = 1_000;
+/// Of these, subscriptions to rows: each keeps its filter ready and looks at every change of the table.
+pub const ROW_SUBSCRIPTIONS: usize = 16;
 
 /// What a browser sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,13 +15,13 @@ use std::sync::atomic::Ordering;
 use neptune_wire::live::Topic;
 use neptune_wire::query::{ImagePoint, Line};
 use neptune_wire::table::JobRow;
-use neptune_wire::{Channel, ChannelName, Chart, Job, JobUid};
+use neptune_wire::{Channel, ChannelName, Chart, Job, JobUid, Micros};
 use tokio::sync::watch;
 
 use self::channels::FollowChannels;
 use self::job::FollowJob;
 use self::jobs::FollowJobs;
-use crate::table::follow::FollowRows;
+use crate::table::follow::{Asks, FollowRows};
 use crate::table::question::{read_columns, read_filter, tests_metric};
 use crate::{Engine, Grant, Refused};
 
@@ -114,7 +114,12 @@ impl Engine {
     /// # Errors
     ///
     /// [`Refused::UnknownProject`], [`Refused::UnknownJob`], [`Refused::UnknownChannel`], [`Refused::Forbidden`].
-    pub async fn subscribe(&self, grant: &Grant, topic: &Topic) -> Result<Subscription, Refused> {
+    pub async fn subscribe(
+        &self,
+        grant: &Grant,
+        topic: &Topic,
+        now: Micros,
+    ) -> Result<Subscription, Refused> {
         let mut marks = Vec::new();
         let follow = match topic {
             Topic::Jobs { project } => {
@@ -131,12 +136,11 @@ impl Engine {
                 }
                 let filter = read_filter(filter.as_deref())?;
                 let columns = columns.as_deref().map(read_columns).transpose()?;
-                let table = &self.core.registry.table;
                 if tests_metric(&filter) {
                     self.core.table_filled().await?;
                 }
-                let now = self.core.last_tick.now();
-                Follow::Rows(FollowRows::new(table, project.clone(), filter, columns, now)?)
+                let asks = Asks { project: project.clone(), filter, columns };
+                Follow::Rows(FollowRows::new(&self.core, asks, now).await?)
             }
             Topic::Job { job } => {
                 let cell = self.find_job(grant, job)?;
@@ -163,9 +167,7 @@ impl Subscription {
         let next = async {
             match follow {
                 Follow::Jobs(follow) => follow.next(&engine.core.registry).await,
-                Follow::Rows(follow) => {
-                    follow.next(&engine.core.registry, || engine.core.last_tick.now()).await
-                }
+                Follow::Rows(follow) => follow.next(&engine.core).await,
                 Follow::Job(follow) => follow.next().await,
                 Follow::Channels(follow) => follow.next(&engine.core.store).await,
             }

@@ -89,8 +89,8 @@ async fn an_attempt_reaches_its_own_job_alone() {
         engine.append_points(&grant, &job, "key", Default::default(), NOW),
         engine.read_points(&grant, &job, &loss, &points),
         engine.read_envelopes(&grant, &envelope(&job)),
-        engine.subscribe(&grant, &Topic::Job { job: job.clone() }),
-        engine.subscribe(&grant, &channels(&job)),
+        engine.subscribe(&grant, &Topic::Job { job: job.clone() }, NOW),
+        engine.subscribe(&grant, &channels(&job), NOW),
         engine.end_attempt(&grant, &job, FIRST, exit.clone(), NOW),
     );
     assert_eq!(refused, 14);
@@ -108,7 +108,7 @@ async fn an_attempt_reaches_its_own_job_alone() {
     forbidden(engine.list_jobs(&grant, &JobsQuery::default(), NOW).await.map(drop));
     forbidden(engine.claim_job(&grant, &own, claim(9), NOW).await.map(drop));
     forbidden(engine.abort_job(&grant, &own, AbortJob::default(), NOW).await.map(drop));
-    forbidden(engine.subscribe(&grant, &Topic::Jobs { project: None }).await.map(drop));
+    forbidden(engine.subscribe(&grant, &Topic::Jobs { project: None }, NOW).await.map(drop));
     let second = AttemptNumber(2);
     forbidden(engine.end_attempt(&grant, &own, second, exit, NOW).await.map(drop));
     forbidden(engine.open_control(&grant, &own, second, NOW).await.map(drop));

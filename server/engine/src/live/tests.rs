@@ -67,11 +67,11 @@ impl Sender {
     async fn follow(&self, channels: &[&str]) -> Subscription {
         let channels = channels.iter().map(|channel| name(channel)).collect();
         let topic = Topic::Channels { job: self.job.clone(), channels };
-        self.engine.subscribe(&self.grant, &topic).await.unwrap()
+        self.engine.subscribe(&self.grant, &topic, NOW).await.unwrap()
     }
 
     async fn follow_job(&self) -> Subscription {
-        self.engine.subscribe(&self.grant, &Topic::Job { job: self.job.clone() }).await.unwrap()
+        self.engine.subscribe(&self.grant, &Topic::Job { job: self.job.clone() }, NOW).await.unwrap()
     }
 }
 
@@ -269,10 +269,10 @@ async fn the_list_hears_of_each_job_in_its_latest_form() {
     let other = ProjectKey::new("OTHER").unwrap();
     engine.create_project(&grant, CreateProject { key: other.clone(), name: "o".into() }, NOW).await.unwrap();
     created_job(&engine, &grant, 1).await;
-    let mut all = engine.subscribe(&grant, &Topic::Jobs { project: None }).await.unwrap();
-    let mut one = engine.subscribe(&grant, &Topic::Jobs { project: Some(other.clone()) }).await.unwrap();
+    let mut all = engine.subscribe(&grant, &Topic::Jobs { project: None }, NOW).await.unwrap();
+    let mut one = engine.subscribe(&grant, &Topic::Jobs { project: Some(other.clone()) }, NOW).await.unwrap();
     let unknown = Topic::Jobs { project: Some(ProjectKey::new("NONE").unwrap()) };
-    assert!(matches!(engine.subscribe(&grant, &unknown).await, Err(Refused::UnknownProject { .. })));
+    assert!(matches!(engine.subscribe(&grant, &unknown, NOW).await, Err(Refused::UnknownProject { .. })));
     assert_eq!(engine.stats().subscriptions, 2);
     // Many changes while nobody reads: each job is told once, as it is now.
     for seed in 2..=5 {

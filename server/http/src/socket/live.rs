@@ -15,12 +15,12 @@ use futures::{FutureExt as _, StreamExt as _};
 use neptune_engine::{Grant, LiveEvent, LivePoints, Subscription};
 use neptune_wire::ChannelName;
 use neptune_wire::columns::{self, Data, Table};
-use neptune_wire::live::{LiveDown, LiveUp, SUBSCRIPTIONS, Topic};
+use neptune_wire::live::{LiveDown, LiveUp, ROW_SUBSCRIPTIONS, SUBSCRIPTIONS, Topic};
 use tokio::time::Instant;
 
 use super::{Farewell, Gone, converse, feed, flush, message_from_text, ping_timer, say_farewell, send, text};
 use crate::access::Granted;
-use crate::face::Shared;
+use crate::face::{Shared, now};
 use crate::failure::{Failure, problem_of_message, problem_of_refused};
 use crate::limits;
 use crate::openapi::ProblemAnswer;
@@ -62,9 +62,15 @@ struct Viewer<'a> {
     socket: WebSocket,
     /// What all subscriptions tell, with the id the browser chose.
     events: SelectAll<Abortable<BoxStream<'static, (u32, LiveEvent)>>>,
-    subscriptions: HashMap<u32, AbortHandle>,
+    subscriptions: HashMap<u32, Held>,
     /// When the peer last sent anything.
     heard: Instant,
+}
+
+/// A subscription that goes on until it is ended.
+struct Held {
+    handle: AbortHandle,
+    of_rows: bool,
 }
 
 impl Viewer<'_> {
@@ -101,8 +107,8 @@ impl Viewer<'_> {
         match message_from_text(message) {
             Ok(LiveUp::Subscribe { id, topic }) => self.subscribe(id, topic).await,
             Ok(LiveUp::Unsubscribe { id }) => {
-                if let Some(handle) = self.subscriptions.remove(&id) {
-                    handle.abort();
+                if let Some(held) = self.subscriptions.remove(&id) {
+                    held.handle.abort();
                 }
                 Ok(())
             }
@@ -120,11 +126,16 @@ impl Viewer<'_> {
                 .refuse(Some(id), &Failure::TooMany { what: "subscriptions", limit: SUBSCRIPTIONS })
                 .await;
         }
-        match self.face.engine.subscribe(self.grant, &topic).await {
+        let of_rows = matches!(topic, Topic::Rows { .. });
+        if of_rows && self.subscriptions.values().filter(|held| held.of_rows).count() >= ROW_SUBSCRIPTIONS {
+            let failure = Failure::TooMany { what: "subscriptions to rows", limit: ROW_SUBSCRIPTIONS };
+            return self.refuse(Some(id), &failure).await;
+        }
+        match self.face.engine.subscribe(self.grant, &topic, now()).await {
             Ok(subscription) => {
                 let marks = subscription.marks.clone();
                 let (handle, registration) = AbortHandle::new_pair();
-                self.subscriptions.insert(id, handle);
+                self.subscriptions.insert(id, Held { handle, of_rows });
                 self.events.push(Abortable::new(events_of(id, subscription), registration));
                 send(&mut self.socket, text(&LiveDown::Subscribed { id, marks })).await
             }

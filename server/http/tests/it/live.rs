@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use neptune_wire::columns::{self, Data};
-use neptune_wire::live::SUBSCRIPTIONS;
+use neptune_wire::live::{ROW_SUBSCRIPTIONS, SUBSCRIPTIONS};
 use serde_json::{Value, json};
 
 use crate::sockets::{Heard, Socket};
@@ -114,6 +114,25 @@ async fn subscriptions_are_bounded() {
     }
     let answer = subscribe(&mut socket, 5_000, json!({"topic": "job", "job": "TRIG-1"})).await;
     assert_eq!(answer["problem"]["code"], "too-large");
+}
+
+#[tokio::test]
+async fn subscriptions_to_rows_are_bounded() {
+    let served = Served::new().await;
+    served.world().with_running_job().await;
+    let mut socket = Socket::connect(&served, "/api/v1/live").await;
+    let rows = || json!({"topic": "rows", "filter": "metric.loss < 1", "columns": "name"});
+    for id in 0..ROW_SUBSCRIPTIONS as u32 {
+        assert_eq!(subscribe(&mut socket, id, rows()).await["type"], "subscribed");
+    }
+    let problem = &subscribe(&mut socket, 100, rows()).await["problem"];
+    assert_eq!(problem["code"], "too-large");
+    assert_eq!(problem["detail"], "one connection holds at most 16 subscriptions to rows");
+    let job = json!({"topic": "job", "job": "TRIG-1"});
+    assert_eq!(subscribe(&mut socket, 101, job).await["type"], "subscribed");
+    // One that ends makes room for another.
+    socket.say(json!({"type": "unsubscribe", "id": 0})).await;
+    assert_eq!(subscribe(&mut socket, 102, rows()).await["type"], "subscribed");
 }
 
 /// Much more than the buffers of both ends hold waits for a reader that does not read; the server keeps none of it.

@@ -93,7 +93,7 @@ impl World {
             filter: Some(filter.into()).filter(|text: &String| !text.is_empty()),
             columns: Some(columns.into()).filter(|text: &String| !text.is_empty()),
         };
-        self.engine.subscribe(&self.grant, &topic).await.unwrap()
+        self.engine.subscribe(&self.grant, &topic, NOW).await.unwrap()
     }
 
     async fn end(&self, seed: u8) {
@@ -331,7 +331,7 @@ async fn followers_are_told_what_enters_changes_and_leaves() {
     assert_eq!(next(&mut whole).await, "left 9");
     let wrong = Topic::Rows { project: None, filter: Some("name <".into()), columns: None };
     assert!(matches!(
-        world.engine.subscribe(&world.grant, &wrong).await,
+        world.engine.subscribe(&world.grant, &wrong, NOW).await,
         Err(Refused::Text { column: 7, .. })
     ));
 }
@@ -418,6 +418,83 @@ async fn deleted_jobs_are_asked_about_apart() {
     let fresh = CreateJob { name: "seventh".into(), ..create_job(7) };
     world.engine.create_job(&world.grant, fresh, uid(0), NOW).await.unwrap();
     assert_eq!(next(&mut follow).await, "entered TRIG-7 \"seventh\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_job_is_told_when_it_changed_itself() {
+    let world = world().await;
+    let mut whole = world.follow("tag = even", "").await;
+    // Its metrics are another thing; so is a job that changes as it was before the follower came.
+    world.send(2, 2, &[0.3]).await;
+    world.send(4, 2, &[0.3]).await;
+    world.patch(4, PatchJob { name: Some("epsilon".into()), ..PatchJob::default() }).await;
+    assert_eq!(next(&mut whole).await, "job TRIG-4");
+    world.send(4, 3, &[0.2]).await;
+    world.send(2, 3, &[0.2]).await;
+    world.patch(2, PatchJob { description: Some("long".into()), ..PatchJob::default() }).await;
+    assert_eq!(next(&mut whole).await, "job TRIG-2");
+}
+
+/// Questions take in what is new, and so wake those who follow; these do not look more often for it.
+#[tokio::test(start_paused = true)]
+async fn followers_are_told_at_their_own_pace() {
+    let world = world().await;
+    let mut follow = world.follow("metric.loss < 9", "metric.loss").await;
+    let mut told = Vec::new();
+    for seq in 2..6 {
+        world.send(1, seq, &[1.0 / seq as f64]).await;
+        world.rows(query("", "", "metric.loss")).await;
+        assert!(next(&mut follow).await.starts_with("changed TRIG-1"));
+        told.push(tokio::time::Instant::now());
+    }
+    let paces = told.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(
+        paces.clone().all(|pace| pace >= std::time::Duration::from_millis(50)),
+        "{:?}",
+        paces.collect::<Vec<_>>()
+    );
+}
+
+/// A follower that is cut off while it waits misses nothing.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_cut_off_misses_nothing() {
+    let world = world().await;
+    let mut follow = world.follow("", "metric.loss").await;
+    let mut told = 0;
+    for seq in 2..40 {
+        world.send(1, seq, &[seq as f64]).await;
+        // Cut off after the first time it was looked at, wherever it is then.
+        for _ in 0..seq % 5 {
+            let now = std::future::ready(());
+            tokio::select! {
+                biased;
+                event = follow.next() => told += usize::from(event.is_some()),
+                () = now => {}
+            }
+        }
+    }
+    let last = loop {
+        let event = next(&mut follow).await;
+        if event.ends_with(" 39.0") {
+            break event;
+        }
+    };
+    assert_eq!(last, "changed TRIG-1 39.0", "after {told} others");
+}
+
+/// Before the first tick, too, `-7d` is a week before now.
+#[tokio::test(start_paused = true)]
+async fn a_follower_knows_the_time_when_it_begins() {
+    let world = world().await;
+    let mut follow = world.follow("started > -7d", "name").await;
+    // Created in 1970 by its own word and claimed now, so it enters; it had not started before.
+    world.engine.claim_job(&world.grant, &JobRef::Uid(uid(5)), claim(5), NOW).await.unwrap();
+    assert_eq!(next(&mut follow).await, "entered TRIG-5 \"alpha two\"");
+    let mut old = world.follow("created > -7d", "name").await;
+    world.patch(4, PatchJob { name: Some("epsilon".into()), ..PatchJob::default() }).await;
+    let fresh = CreateJob { name: "fresh".into(), created_micros: Some(NOW), ..create_job(7) };
+    world.engine.create_job(&world.grant, fresh, uid(0), NOW).await.unwrap();
+    assert_eq!(next(&mut old).await, "entered TRIG-7 \"fresh\"", "nobody else was created this week");
 }
 
 #[tokio::test(start_paused = true)]
