@@ -25,6 +25,7 @@ pub enum JobsAnswer {
 
 /// One page of rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "RowPageAsSent")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RowPage {
     /// The asked columns, in full: `metric.loss` is `metric.loss.last`.
@@ -51,7 +52,12 @@ pub struct JobRow {
 }
 
 /// A value of a column. Times and lengths of time are microseconds.
+///
+/// JSON has no NaN and no infinities: as numbers they travel as the texts `"NaN"`, `"Infinity"`, `"-Infinity"`. A text is
+/// read as a text, so that a job may be named so; the values of metrics, which are numbers, are put right by the page
+/// that names its columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Plain")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum TableValue {
@@ -69,6 +75,7 @@ pub enum TableValue {
 
 /// One page of groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "GroupPageAsSent")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupPage {
     /// The columns that rows are grouped by.
@@ -180,6 +187,78 @@ pub enum ColumnKind {
     Property,
 }
 
+/// A value as JSON tells kinds apart.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Plain {
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    Text(String),
+    Tags(Vec<String>),
+}
+
+impl From<Plain> for TableValue {
+    fn from(plain: Plain) -> TableValue {
+        match plain {
+            Plain::Boolean(value) => TableValue::Boolean(value),
+            Plain::Integer(value) => TableValue::Integer(value),
+            Plain::Number(value) => TableValue::Number(Number(value)),
+            Plain::Text(value) => TableValue::Text(value),
+            Plain::Tags(value) => TableValue::Tags(value),
+        }
+    }
+}
+
+/// Makes the numbers of metrics numbers that had to travel as texts.
+fn settle(column: &str, value: &mut Option<TableValue>) {
+    if let (true, Some(TableValue::Text(text))) = (column.starts_with("metric."), &*value)
+        && let Ok(number) = serde_json::from_value(serde_json::Value::from(text.as_str()))
+    {
+        *value = Some(TableValue::Number(number));
+    }
+}
+
+impl From<RowPageAsSent> for RowPage {
+    fn from(sent: RowPageAsSent) -> RowPage {
+        let RowPageAsSent { columns, mut items, next, total } = sent;
+        for row in &mut items {
+            columns.iter().zip(&mut row.values).for_each(|(column, value)| settle(column, value));
+        }
+        RowPage { columns, items, next, total }
+    }
+}
+
+impl From<GroupPageAsSent> for GroupPage {
+    fn from(sent: GroupPageAsSent) -> GroupPage {
+        let GroupPageAsSent { group, columns, mut items, next, total } = sent;
+        for item in &mut items {
+            group.iter().zip(&mut item.values).for_each(|(column, value)| settle(column, value));
+            columns.iter().zip(&mut item.columns).for_each(|(column, sum)| settle(column, &mut sum.last));
+        }
+        GroupPage { group, columns, items, next, total }
+    }
+}
+
+#[derive(Deserialize)]
+struct RowPageAsSent {
+    columns: Vec<String>,
+    items: Vec<JobRow>,
+    #[serde(default)]
+    next: Option<String>,
+    total: u64,
+}
+
+#[derive(Deserialize)]
+struct GroupPageAsSent {
+    group: Vec<String>,
+    columns: Vec<String>,
+    items: Vec<JobGroup>,
+    #[serde(default)]
+    next: Option<String>,
+    total: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,5 +278,24 @@ mod tests {
         assert_eq!(serde_json::from_str::<[Option<TableValue>; 6]>(&json).unwrap(), values);
         let nan = serde_json::to_string(&TableValue::Number(Number(f64::NAN))).unwrap();
         assert_eq!(nan, r#""NaN""#);
+    }
+
+    #[test]
+    fn texts_are_texts_and_metrics_are_numbers() {
+        let row = r#"{"id": "A-1", "uid": "01010101010101010101010101010101", "values": ["NaN", "-Infinity", "Infinity", "x"]}"#;
+        let page = format!(
+            r#"{{"columns": ["name", "metric.loss.last", "param.name", "metric.a.min"], "items": [{row}], "next": null, "total": 1}}"#
+        );
+        let page: RowPage = serde_json::from_str(&page).unwrap();
+        let text = |text: &str| Some(TableValue::Text(text.into()));
+        let low = Some(TableValue::Number(Number(f64::NEG_INFINITY)));
+        assert_eq!(page.items[0].values, [text("NaN"), low, text("Infinity"), text("x")]);
+        let page = r#"{"group": ["name", "metric.n.max"], "columns": ["name", "metric.loss.last"], "total": 1, "next": "n",
+            "items": [{"values": ["Infinity", "Infinity"], "filter": "", "jobs": 1,
+                       "columns": [{"count": 1, "last": "NaN"}, {"count": 1, "last": "Infinity"}]}]}"#;
+        let page: GroupPage = serde_json::from_str(page).unwrap();
+        let high = Some(TableValue::Number(Number(f64::INFINITY)));
+        assert_eq!(page.items[0].values, [text("Infinity"), high.clone()]);
+        assert_eq!((&page.items[0].columns[0].last, &page.items[0].columns[1].last), (&text("NaN"), &high));
     }
 }
