@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use neptune_kv::{Batch, CommitError, Family, Key, KeyRange, Kv, ReadError, Scan};
+use neptune_wire::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkError;
@@ -55,6 +56,9 @@ pub enum OpenError {
     /// There are keys, but not the one that every store has.
     #[error("the database holds something else: it has keys but no format version")]
     Foreign,
+    /// It is to be opened as it is, and there is none.
+    #[error("the database holds no store: it has no format version; start the server once to make one")]
+    Absent,
     /// The backend, or what it answered.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -169,18 +173,32 @@ impl Store {
             Some(format) => format,
             None => store.create().await?,
         };
-        if format.format > FORMAT {
-            let FormatRecord { format: found, written_by } = format;
-            return Err(OpenError::Newer { found, written_by, known: FORMAT });
-        }
+        check_known(&format)?;
         if format.format < FORMAT {
             store.upgrade(&format).await?;
         }
+        store.with_key().await
+    }
+
+    /// Opens the store over a backend to read it: writes nothing, and leaves one of an older format as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Newer`] for a store of a later version, [`OpenError::Absent`] where there is none.
+    pub async fn open_as_it_is(kv: Arc<dyn Kv>) -> Result<Store, OpenError> {
+        let store = Store { kv, server_key: [0; 32], closed: Arc::default(), disk: Arc::default() };
+        store.close();
+        let format = store.find::<FormatRecord>(&StoreKey::Format).await?.ok_or(OpenError::Absent)?;
+        check_known(&format)?;
+        store.with_key().await
+    }
+
+    async fn with_key(self) -> Result<Store, OpenError> {
         let key = StoreKey::ServerKey.encode();
-        let found = store.kv.get(&key).await.map_err(StoreError::Read)?;
+        let found = self.kv.get(&key).await.map_err(StoreError::Read)?;
         let server_key = found.and_then(|bytes| bytes[..].try_into().ok());
         let server_key = server_key.ok_or(StoreError::Missing { what: "the server's key", key })?;
-        Ok(Store { server_key, ..store })
+        Ok(Store { server_key, ..self })
     }
 
     async fn create(&self) -> Result<FormatRecord, OpenError> {
@@ -226,6 +244,11 @@ impl Store {
     /// The secret from which tokens are derived; never leaves the server.
     pub fn server_key(&self) -> &[u8; 32] {
         &self.server_key
+    }
+
+    /// What tells this store from every other, made from its key, which it does not betray; a copy has the same.
+    pub fn identity(&self) -> Digest {
+        Digest::from_bytes(blake3::derive_key("neptune identity of a store", &self.server_key))
     }
 
     /// Whether the disk is full.
@@ -410,6 +433,13 @@ impl Store {
     pub(crate) async fn has_any(&self, range: KeyRange) -> Result<bool, StoreError> {
         Ok(!self.kv.scan(Scan::ascending(range).rows(1)).await?.rows.is_empty())
     }
+}
+
+fn check_known(format: &FormatRecord) -> Result<(), OpenError> {
+    if format.format <= FORMAT {
+        return Ok(());
+    }
+    Err(OpenError::Newer { found: format.format, written_by: format.written_by.clone(), known: FORMAT })
 }
 
 /// Reads a scanned value as a record.

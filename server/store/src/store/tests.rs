@@ -201,3 +201,30 @@ async fn newer_and_foreign_data_is_refused() {
     kv.commit(Batch::new().put(Key::bulk("x"), "y")).await.unwrap();
     assert!(matches!(Store::open(kv, [0; 32]).await, Err(OpenError::Foreign)));
 }
+
+#[tokio::test]
+async fn a_store_that_is_opened_as_it_is_stays_so() {
+    let kv = Arc::new(MemoryKv::new());
+    let absent = Store::open_as_it_is(kv.clone()).await.map(drop);
+    assert!(matches!(absent, Err(OpenError::Absent)), "{absent:?}");
+    let made = Store::open(kv.clone(), [7; 32]).await.unwrap();
+    let key = StoreKey::Format.encode();
+    let older = FormatRecord { format: 1, written_by: "0.0.1".into() }.encode();
+    kv.commit(Batch::new().put(key.clone(), older.clone())).await.unwrap();
+    let store = Store::open_as_it_is(kv.clone()).await.unwrap();
+    assert_eq!(kv.get(&key).await.unwrap().unwrap(), older);
+    assert_eq!((store.server_key(), store.identity()), (made.server_key(), made.identity()));
+    let mut writes = Writes::new();
+    writes.create_session(&JOB, &SESSION, &mark(0));
+    assert!(matches!(store.commit(writes).await, Err(WriteError::Closed)));
+    // What it is to be used with brings it to this format.
+    Store::open(kv.clone(), [7; 32]).await.unwrap();
+    assert_ne!(kv.get(&key).await.unwrap().unwrap(), older);
+
+    let newer = FormatRecord { format: FORMAT + 1, written_by: "9.9.9".into() }.encode();
+    kv.commit(Batch::new().put(key, newer)).await.unwrap();
+    let refused = Store::open_as_it_is(kv.clone()).await.map(drop);
+    assert!(matches!(refused, Err(OpenError::Newer { .. })), "{refused:?}");
+    let other = Store::open(Arc::new(MemoryKv::new()), [8; 32]).await.unwrap();
+    assert_ne!(other.identity(), made.identity());
+}
