@@ -1,32 +1,34 @@
 //! Checks all that a store holds, by reading all of it: keys, records, frames and their numbers, what is sealed against
-//! the states that count it, blobs. Changes nothing.
+//! the states that count it, blobs and what names them. Changes nothing.
 //!
 //! What is damaged is told and passed over, so that one finding does not hide the next. Only a backend that cannot be
-//! read ends a check. Memory: the numbers of one job's sessions, 100 bytes a sealed channel, and 32 bytes a blob.
+//! read ends a check. Memory: the numbers of one job's sessions, 100 bytes a sealed channel, some 40 bytes a job and a blob.
 
+mod blobs;
+mod damage;
 mod sealed;
 mod sheets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str;
 
-use futures::StreamExt as _;
 use neptune_kv::{Family, Key, KeyRange, Scan};
-use neptune_wire::frame::{self, Block, FrameError};
-use neptune_wire::{Digest, JobUid, SessionId};
+use neptune_wire::frame::{self, Block};
+use neptune_wire::{JobUid, SessionId};
 
+use self::blobs::BlobCheck;
+pub use self::damage::Damage;
 use self::sealed::SealedCheck;
 use self::sheets::SheetCheck;
-use crate::blob::{BlobError, Blobs};
-use crate::chunk::ChunkError;
-use crate::key::{StoreKey, UnknownKey};
-use crate::pyramid::{Page, PageError};
+use crate::blob::Blobs;
+use crate::key::StoreKey;
+use crate::pyramid::Page;
 use crate::record::{
     AdminTokenRecord, AppendedRecord, AttemptRecord, BindingsRecord, ChannelRecord, ChannelStateRecord,
     ChartRecord, DIRECT_SESSION, DeletedRecord, DroppedRecord, JobRecord, JobSpec, ProjectRecord, Record,
-    RecordError, RetentionRecord, SealRecord, SessionRecord, TokenRecord, UnneededRecord,
+    RetentionRecord, SealRecord, SessionRecord, TokenRecord, UnneededRecord,
 };
-use crate::sheet::SheetError;
+use crate::sheet::{ImageRow, Row as _, Sheet};
 use crate::store::{FormatRecord, Store, StoreError};
 
 /// What a check has read.
@@ -58,150 +60,6 @@ pub struct Checked {
     pub removing: u64,
 }
 
-/// Something that is not as it was written.
-#[derive(Debug, thiserror::Error)]
-pub enum Damage {
-    /// A key that this version does not write.
-    #[error(transparent)]
-    Key(#[from] UnknownKey),
-    /// A value that is no record.
-    #[error("at key {key}: {source}")]
-    Record {
-        /// Where.
-        key: Key,
-        /// What is wrong with it.
-        source: RecordError,
-    },
-    /// A value that is not what its key stands for.
-    #[error("at key {key}: the value is not {wanted}")]
-    Value {
-        /// Where.
-        key: Key,
-        /// What it should be.
-        wanted: &'static str,
-    },
-    /// Something that another record names.
-    #[error("at key {key}: {what} is missing")]
-    Missing {
-        /// What names it.
-        key: Key,
-        /// What is named.
-        what: &'static str,
-    },
-    /// A frame that cannot be read.
-    #[error("frame {seq} in the log of job {job}: {source}")]
-    Frame {
-        /// Whose log.
-        job: JobUid,
-        /// Its place in the log.
-        seq: u64,
-        /// What is wrong with it.
-        source: FrameError,
-    },
-    /// A chunk that cannot be read.
-    #[error("at key {key}: {source}")]
-    Chunk {
-        /// Where.
-        key: Key,
-        /// What is wrong with it.
-        source: ChunkError,
-    },
-    /// A page of the pyramid that cannot be read.
-    #[error("at key {key}: {source}")]
-    Page {
-        /// Where.
-        key: Key,
-        /// What is wrong with it.
-        source: PageError,
-    },
-    /// A sheet that cannot be read.
-    #[error("at key {key}: {source}")]
-    Sheet {
-        /// Where.
-        key: Key,
-        /// What is wrong with it.
-        source: SheetError,
-    },
-    /// A channel has fewer lines, images or bytes of a log than were sealed.
-    #[error("job {job}: channel {channel} has {found} of {count} sealed lines, images or bytes")]
-    Rows {
-        /// Whose channel.
-        job: JobUid,
-        /// Its number.
-        channel: u32,
-        /// How many were sealed.
-        count: u64,
-        /// Those before the first that is missing.
-        found: u64,
-    },
-    /// A channel has fewer points than were sealed.
-    #[error("job {job}: channel {channel} has {found} of {count} sealed points")]
-    Points {
-        /// Whose channel.
-        job: JobUid,
-        /// Its number.
-        channel: u32,
-        /// Points that were sealed.
-        count: u64,
-        /// Those before the first that is missing.
-        found: u64,
-    },
-    /// Of one session, two frames of one number or one out of order.
-    #[error("frame {seq} in the log of job {job}: session {session} has number {number} after {before}")]
-    Order {
-        /// Whose log.
-        job: JobUid,
-        /// Its place in the log.
-        seq: u64,
-        /// Whose frame.
-        session: SessionId,
-        /// The frame's number.
-        number: u64,
-        /// The number of the session's frame before it.
-        before: u64,
-    },
-    /// Frames beyond the mark, which would be taken a second time.
-    #[error("job {job}: session {session} has frame {number}, its mark is {mark}")]
-    Mark {
-        /// Whose log.
-        job: JobUid,
-        /// Whose frames.
-        session: SessionId,
-        /// The last frame's number.
-        number: u64,
-        /// What the session's record says; 0 where there is no record.
-        mark: u64,
-    },
-    /// A blob that a project may see and that is not there.
-    #[error("blob {digest} is missing")]
-    NoBlob {
-        /// Which.
-        digest: Digest,
-    },
-    /// A blob whose bytes have changed.
-    #[error("blob {digest} has changed, its bytes have digest {found}")]
-    Blob {
-        /// Its name.
-        digest: Digest,
-        /// What its bytes are now.
-        found: Digest,
-    },
-    /// The folder of blobs.
-    #[error("the blobs cannot be listed: {source}")]
-    UnlistedBlobs {
-        /// What the disk said.
-        source: BlobError,
-    },
-    /// A blob that cannot be read.
-    #[error("blob {digest} cannot be read: {source}")]
-    UnreadableBlob {
-        /// Which.
-        digest: Digest,
-        /// What the disk said.
-        source: BlobError,
-    },
-}
-
 impl Store {
     /// Reads everything and tells what is damaged.
     ///
@@ -222,16 +80,17 @@ impl Store {
             log: None,
             sealed: SealedCheck::default(),
             sheets: SheetCheck::default(),
-            digests: BTreeSet::new(),
+            blobs: BlobCheck::default(),
             removing: BTreeSet::new(),
         };
-        for family in Family::ALL {
-            check.read_family(family).await?;
-        }
+        // What names an image is read after what says who holds it.
+        check.read_family(Family::State).await?;
+        check.blobs.compare_snapshots(blobs, &check.removing, check.tell).await;
+        check.read_family(Family::Log).await?;
+        check.read_family(Family::Bulk).await?;
         check.sealed.end(check.tell);
         check.sheets.end(check.tell);
-        let held = check.read_blobs(blobs).await;
-        check.read_leftovers(blobs, &held).await;
+        check.blobs.read_bytes(blobs, &mut check.checked, check.tell).await;
         Ok(check.checked)
     }
 }
@@ -246,7 +105,7 @@ struct Check<'a> {
     log: Option<(JobUid, BTreeMap<SessionId, u64>)>,
     sealed: SealedCheck,
     sheets: SheetCheck,
-    digests: BTreeSet<Digest>,
+    blobs: BlobCheck,
     /// Jobs of which any part may be gone. Their deletions are in the control shard, which sorts before all they produced.
     removing: BTreeSet<JobUid>,
 }
@@ -272,6 +131,7 @@ impl Check<'_> {
                     }
                     Ok(StoreKey::Sheet { job, channel, first }) => {
                         self.checked.sheets += 1;
+                        self.compare_images(job, first, &value);
                         self.sheets.add_sheet(self.store, (job, channel, first), &value, self.tell).await?;
                     }
                     Ok(key) => self.read_record(&key, &value).await?,
@@ -287,18 +147,22 @@ impl Check<'_> {
     async fn read_record(&mut self, key: &StoreKey, value: &[u8]) -> Result<(), StoreError> {
         self.checked.records += 1;
         match key {
-            StoreKey::Format => self.decode::<FormatRecord>(key, value),
-            StoreKey::Project { .. } => self.decode::<ProjectRecord>(key, value),
-            StoreKey::Job { .. } => self.decode::<JobRecord>(key, value),
-            StoreKey::Attempt { .. } => self.decode::<AttemptRecord>(key, value),
-            StoreKey::AttemptToken { .. } => self.decode::<TokenRecord>(key, value),
-            StoreKey::AdminToken { .. } => self.decode::<AdminTokenRecord>(key, value),
-            StoreKey::Channel { .. } => self.decode::<ChannelRecord>(key, value),
-            StoreKey::Chart { .. } => self.decode::<ChartRecord>(key, value),
-            StoreKey::Session { .. } => self.decode::<SessionRecord>(key, value),
-            StoreKey::Bindings { .. } => self.decode::<BindingsRecord>(key, value),
-            StoreKey::Dropped { .. } => self.decode::<DroppedRecord>(key, value),
-            StoreKey::Appended { .. } => self.decode::<AppendedRecord>(key, value),
+            StoreKey::Format => self.read::<FormatRecord>(key, value),
+            StoreKey::Project { .. } => self.read::<ProjectRecord>(key, value),
+            StoreKey::Job { job } => {
+                if let Some(record) = self.decode::<JobRecord>(key, value) {
+                    self.blobs.add_job(*job, &record.project);
+                }
+            }
+            StoreKey::Attempt { .. } => self.read::<AttemptRecord>(key, value),
+            StoreKey::AttemptToken { .. } => self.read::<TokenRecord>(key, value),
+            StoreKey::AdminToken { .. } => self.read::<AdminTokenRecord>(key, value),
+            StoreKey::Channel { .. } => self.read::<ChannelRecord>(key, value),
+            StoreKey::Chart { .. } => self.read::<ChartRecord>(key, value),
+            StoreKey::Session { .. } => self.read::<SessionRecord>(key, value),
+            StoreKey::Bindings { .. } => self.read::<BindingsRecord>(key, value),
+            StoreKey::Dropped { .. } => self.read::<DroppedRecord>(key, value),
+            StoreKey::Appended { .. } => self.read::<AppendedRecord>(key, value),
             StoreKey::JobSpec { job, part } => self.gather_spec(*job, *part, value),
             StoreKey::ServerKey => self.expect(value.len() == 32, key, "the server's key of 32 bytes"),
             StoreKey::JobProperty { .. } => self.expect(str::from_utf8(value).is_ok(), key, "UTF-8 text"),
@@ -311,15 +175,15 @@ impl Check<'_> {
                 Ok(_) => {}
                 Err(source) => (self.tell)(Damage::Record { key: key.encode(), source }),
             },
-            StoreKey::Retention { .. } => self.decode::<RetentionRecord>(key, value),
-            StoreKey::Snapshot { digest, .. } | StoreKey::ProjectBlob { digest, .. } => {
-                self.digests.insert(*digest);
+            StoreKey::Retention { .. } => self.read::<RetentionRecord>(key, value),
+            StoreKey::Snapshot { project, digest } | StoreKey::ProjectBlob { project, digest } => {
+                self.blobs.add_held(project, *digest, matches!(key, StoreKey::Snapshot { .. }));
                 if !value.is_empty() {
                     self.checked.unneeded += 1;
-                    self.decode::<UnneededRecord>(key, value);
+                    self.read::<UnneededRecord>(key, value);
                 }
             }
-            StoreKey::Seal { .. } => self.decode::<SealRecord>(key, value),
+            StoreKey::Seal { .. } => self.read::<SealRecord>(key, value),
             StoreKey::ChannelState { job, channel } => match ChannelStateRecord::decode(value) {
                 Ok(record) => {
                     self.sealed.add_state(*job, *channel, &record);
@@ -345,10 +209,15 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn decode<R: Record>(&mut self, key: &StoreKey, value: &[u8]) {
-        if let Err(source) = R::decode(value) {
-            (self.tell)(Damage::Record { key: key.encode(), source });
-        }
+    /// Reads a record that nothing else is asked of.
+    fn read<R: Record>(&mut self, key: &StoreKey, value: &[u8]) {
+        let _whole_or_told = self.decode::<R>(key, value);
+    }
+
+    /// The record; `None` where it is damaged, which is told.
+    fn decode<R: Record>(&mut self, key: &StoreKey, value: &[u8]) -> Option<R> {
+        let decoded = R::decode(value).map_err(|source| Damage::Record { key: key.encode(), source });
+        decoded.map_err(&mut self.tell).ok()
     }
 
     fn expect(&mut self, holds: bool, key: &StoreKey, wanted: &'static str) {
@@ -383,8 +252,10 @@ impl Check<'_> {
     }
 
     fn end_spec(&mut self) {
-        if let Some((job, spec)) = self.spec.take() {
-            self.decode::<JobSpec>(&StoreKey::JobSpec { job, part: 0 }, &spec);
+        let Some((job, spec)) = self.spec.take() else { return };
+        let spec = self.decode::<JobSpec>(&StoreKey::JobSpec { job, part: 0 }, &spec);
+        if let Some(snapshot) = spec.and_then(|spec| spec.snapshot) {
+            self.blobs.add_named(job, snapshot);
         }
     }
 
@@ -405,6 +276,11 @@ impl Check<'_> {
             block => u64::from(block.count()),
         };
         self.checked.points += frame.blocks.iter().map(points).sum::<u64>();
+        for (_, block) in &frame.blocks {
+            if let Block::Images(images) = block {
+                images.entries().for_each(|image| self.blobs.compare_image(job, image.digest, self.tell));
+            }
+        }
         let (_, sessions) = self.log.get_or_insert_with(|| (job, BTreeMap::new()));
         let frame::Header { session, seq: number } = frame.header;
         // What came as JSON has no session and numbers of no meaning.
@@ -416,6 +292,16 @@ impl Check<'_> {
             (self.tell)(Damage::Order { job, seq, session, number, before });
         }
         Ok(())
+    }
+
+    /// Looks for the images of a sheet; one that cannot be read is told where its rows are counted.
+    fn compare_images(&mut self, job: JobUid, first: u64, value: &bytes::Bytes) {
+        if value.get(1) != Some(&ImageRow::KIND) {
+            return;
+        }
+        if let Ok(sheet) = Sheet::<ImageRow>::decode(first, value) {
+            sheet.rows.iter().for_each(|row| self.blobs.compare_image(job, row.digest, self.tell));
+        }
     }
 
     /// Compares the numbers of a log's frames with the marks that were written beside them.
@@ -435,56 +321,6 @@ impl Check<'_> {
         }
         Ok(())
     }
-
-    /// Answers what projects hold.
-    async fn read_blobs(&mut self, blobs: &Blobs) -> BTreeSet<Digest> {
-        let held = std::mem::take(&mut self.digests);
-        for &digest in &held {
-            self.checked.blobs += 1;
-            match hash_blob(blobs, &digest).await {
-                Ok(Some((found, size_bytes))) => {
-                    self.checked.blob_bytes += size_bytes;
-                    if found != digest {
-                        (self.tell)(Damage::Blob { digest, found });
-                    }
-                }
-                Ok(None) => (self.tell)(Damage::NoBlob { digest }),
-                Err(source) => (self.tell)(Damage::UnreadableBlob { digest, source }),
-            }
-        }
-        held
-    }
-
-    /// Counts what lies beside them; that is no damage, and a folder that cannot be listed is told.
-    async fn read_leftovers(&mut self, blobs: &Blobs, held: &BTreeSet<Digest>) {
-        let mut listed = blobs.list();
-        while let Some(blob) = listed.next().await {
-            match blob {
-                Ok(blob) if held.contains(&blob.digest) => {}
-                Ok(blob) => self.count_leftover(blob.size_bytes),
-                Err(source) => return (self.tell)(Damage::UnlistedBlobs { source }),
-            }
-        }
-        match blobs.list_leftovers().await {
-            Ok(leftovers) => leftovers.iter().for_each(|leftover| self.count_leftover(leftover.size_bytes)),
-            Err(source) => (self.tell)(Damage::UnlistedBlobs { source }),
-        }
-    }
-
-    fn count_leftover(&mut self, size_bytes: u64) {
-        self.checked.leftovers += 1;
-        self.checked.leftover_bytes += size_bytes;
-    }
-}
-
-/// Digest and length of a blob's bytes; `None` when there are none.
-async fn hash_blob(blobs: &Blobs, digest: &Digest) -> Result<Option<(Digest, u64)>, BlobError> {
-    let Some(mut blob) = blobs.find(digest).await? else { return Ok(None) };
-    let mut hasher = blake3::Hasher::new();
-    while let Some(piece) = blob.bytes.next().await {
-        hasher.update(&piece.map_err(BlobError::Source)?);
-    }
-    Ok(Some((Digest::from_bytes(*hasher.finalize().as_bytes()), hasher.count())))
 }
 
 #[cfg(test)]

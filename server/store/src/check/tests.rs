@@ -5,14 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use expect_test::{Expect, expect};
 use neptune_kv::{Batch, Kv, MemoryKv};
-use neptune_wire::frame::FrameBuilder;
-use neptune_wire::{AttemptNumber, Micros, ProjectKey};
+use neptune_wire::frame::{FrameBuilder, ImageRecord};
+use neptune_wire::snapshot::{self, Manifest};
+use neptune_wire::{AttemptNumber, Digest, JobState, Micros, ProjectKey};
 
 use super::*;
 use crate::Writes;
 use crate::blob::{blob_from_bytes, digest_from_bytes};
-use crate::record::{ChannelState, LogState, RowsState};
-use crate::sheet::{ImageRow, LogRow, Place, Sheet, TextRow};
+use crate::record::{ChannelState, LogState, RowsState, StatusRecord};
+use crate::sheet::{LogRow, Place, TextRow};
 use crate::sheets::SheetRange;
 
 const JOB: JobUid = JobUid::from_bytes([1; 16]);
@@ -258,4 +259,120 @@ async fn sheets_are_read_from_any_place_as_far_as_the_state_says() {
     assert!(matches!(missing, Err(StoreError::Missing { .. })));
     let other = store.read_sheets::<ImageRow>(SheetRange { job: &JOB, channel: 4, at: 0, until: 1 }, 0).await;
     assert!(matches!(other, Err(StoreError::Sheet { .. })));
+}
+
+fn image_frame(digest: Digest) -> Vec<u8> {
+    let mut frame = FrameBuilder::new(DIRECT_SESSION, 1);
+    let (name, description) = (String::new(), String::new());
+    let image =
+        ImageRecord { x: 1.0, time: 1, name, description, width: 1, height: 1, size_bytes: 5, digest };
+    assert!(frame.push_image(0, &image));
+    frame.finish()
+}
+
+/// As [`world`], with a job of a snapshot of one file, an image in a frame and one in a sheet.
+async fn named_world() -> World {
+    let world = world().await;
+    let put = async |bytes: &[u8]| {
+        let digest = digest_from_bytes(bytes);
+        world.blobs.put(&digest, blob_from_bytes(bytes.to_vec()), 1000).await.unwrap();
+        digest
+    };
+    let file = put(b"file").await;
+    let files = vec![snapshot::File {
+        path: "main.py".into(),
+        digest: file,
+        size_bytes: 4,
+        mode: snapshot::Mode::File,
+    }];
+    let snapshot = put(&Manifest { files }.canonical_json()).await;
+    let (open, sealed) = (put(b"open image").await, put(b"sealed image").await);
+    let status = StatusRecord {
+        state: JobState::Created,
+        attempt: None,
+        silent_since: None,
+        reason: None,
+        exit_code: None,
+        started: None,
+        ended: None,
+        abort: None,
+    };
+    let record = JobRecord {
+        revision: 1,
+        project: project(),
+        number: 1,
+        name: "sine".into(),
+        description: String::new(),
+        tags: vec![],
+        created: Micros(1),
+        status,
+    };
+    let mut writes = Writes::new();
+    let spec = JobSpec { snapshot: Some(snapshot), ..JobSpec::default() };
+    writes.create_job(&JOB, &record, &spec, []);
+    writes.put_snapshot(&project(), &snapshot);
+    for digest in [file, open, sealed] {
+        writes.put_project_blob(&project(), &digest);
+    }
+    writes.put_frame(&JOB, 9, image_frame(open).into());
+    let row = ImageRow {
+        x: 0.0,
+        time: 0,
+        digest: sealed,
+        width: 1,
+        height: 1,
+        size_bytes: 12,
+        name: Bytes::new(),
+        description: Bytes::new(),
+    };
+    let rows = RowsState { count: 1, ..RowsState::default() };
+    writes.put_channel_state(&JOB, 0, &ChannelStateRecord { seq: 3, state: ChannelState::Images(rows) });
+    writes.put_sheet(&JOB, 0, 0, Sheet { start: Place::default(), rows: vec![row] }.encode());
+    world.store.commit(writes).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn what_a_job_names_is_held() {
+    let checked = named_world().await.check(expect![""]).await;
+    assert_eq!((checked.blobs, checked.unneeded), (5, 0));
+}
+
+#[tokio::test]
+async fn what_a_job_names_and_nobody_holds_is_told() {
+    let held = |bytes: &[u8]| {
+        StoreKey::ProjectBlob { project: project(), digest: digest_from_bytes(bytes) }.encode()
+    };
+    let world = named_world().await;
+    let lost = Batch::new().delete(held(b"file")).delete(held(b"open image")).delete(held(b"sealed image"));
+    world.damage(lost).await;
+    let checked = world.check(expect![[r#"
+        snapshot eca7a0d6a12d75ed4044d4372833194a277f3149e8531faa130ecaaf432e7802: file "main.py", which is blob 39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51, is not held by project TRIG
+        job 01010101010101010101010101010101: its image 95fc563669df57986d8254a9042b1e3fc01333424d77ab39489f8d04ad2f0550 is not held by project TRIG
+        job 01010101010101010101010101010101: its image 00be13a9975f8e73d0290f96dd7cb50029416f7073337acc9a6ce13f83bdb294 is not held by project TRIG"#]]).await;
+    // Their bytes lie there, for the collector to take.
+    assert_eq!((checked.blobs, checked.leftovers), (2, 3));
+
+    let world = named_world().await;
+    let snapshots = world.store.read_snapshots(&project()).await.unwrap();
+    let mut writes = Writes::new();
+    writes.delete_snapshot(&project(), &snapshots[0]);
+    world.store.commit(writes).await.unwrap();
+    world.check(expect!["job 01010101010101010101010101010101: its snapshot eca7a0d6a12d75ed4044d4372833194a277f3149e8531faa130ecaaf432e7802 is not held by project TRIG"]).await;
+
+    let world = named_world().await;
+    world.blobs.delete(&digest_from_bytes(b"file")).await.unwrap();
+    world.check(expect!["blob 39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51 is missing"]).await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_being_removed_may_have_lost_what_it_named() {
+    let world = named_world().await;
+    let deleted = DeletedRecord { since: Micros(1), until: Micros(1), reason: "x".into(), removing: true };
+    let snapshots = world.store.read_snapshots(&project()).await.unwrap();
+    let mut writes = Writes::new();
+    writes.put_deleted(&JOB, &deleted);
+    writes.delete_snapshot(&project(), &snapshots[0]);
+    world.store.commit(writes).await.unwrap();
+    world.check(expect![""]).await;
 }
