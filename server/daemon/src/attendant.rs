@@ -16,13 +16,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::{self, Taken};
+use crate::backup::{self, Order, Taken};
 
 const SOCKET: &str = "attendant";
 /// Longest line: a path and a few words.
 const LINE_BYTES: u64 = 64 << 10;
 /// Time for whoever connects to say what is wanted.
 const ASK_TIME: Duration = Duration::from_secs(10);
+/// Rest between attempts to accept when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
@@ -56,36 +58,62 @@ pub(crate) async fn attend(engine: Engine, data: PathBuf, stop: CancellationToke
     }
     let listener = UnixListener::bind(&path)?;
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted?.0,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        tokio::select! {
-            answered = answer(&engine, &data, stream) => {
-                if let Err(error) = answered {
-                    tracing::warn!(error = format!("{error:#}"), "whoever asked through the data folder went away");
+        match accepted {
+            Ok((stream, _)) => {
+                // Not dropped when the server stops: a backup under way is told to end, and whoever asked hears of it.
+                if let Err(error) = answer(&engine, &data, stream, &stop).await {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "whoever asked through the data folder went away"
+                    );
                 }
             }
-            () = stop.cancelled() => break,
+            Err(error) => {
+                tracing::warn!(%error, "whoever asks through the data folder has to wait");
+                tokio::select! {
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                    () = stop.cancelled() => break,
+                }
+            }
         }
     }
     let _ = std::fs::remove_file(&path);
     Ok(())
 }
 
-async fn answer(engine: &Engine, data: &Path, stream: UnixStream) -> anyhow::Result<()> {
+async fn answer(
+    engine: &Engine,
+    data: &Path,
+    stream: UnixStream,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    let mut limited = (&mut stream).take(LINE_BYTES);
-    tokio::time::timeout(ASK_TIME, limited.read_line(&mut line)).await??;
-    let Asked::Backup { to } = serde_json::from_str(&line)?;
+    let Asked::Backup { to } = tokio::select! {
+        asked = tokio::time::timeout(ASK_TIME, read_question(&mut stream)) => asked??,
+        () = stop.cancelled() => return Ok(()),
+    };
     tracing::info!(to = %to.display(), "backup begins");
-    let answer = match backup::take(engine, data, &to).await {
+    let unwanted = stop.child_token();
+    let order = Order { data: data.to_path_buf(), to, stop: unwanted.clone() };
+    let mut taking = std::pin::pin!(backup::take_of_running(engine, order));
+    let taken = tokio::select! {
+        taken = &mut taking => taken,
+        () = hung_up(&mut stream) => {
+            unwanted.cancel();
+            taking.await
+        }
+    };
+    let answer = match taken {
         Ok(taken) => {
             tracing::info!(
                 files = taken.files,
                 bytes = taken.bytes,
                 new_bytes = taken.new_bytes,
+                damaged = taken.damaged,
                 "backup is made"
             );
             Answer::Taken(taken)
@@ -95,8 +123,22 @@ async fn answer(engine: &Engine, data: &Path, stream: UnixStream) -> anyhow::Res
             Answer::Refused(format!("{error:#}"))
         }
     };
-    stream.get_mut().write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
+    let line = format!("{}\n", serde_json::to_string(&answer)?);
+    tokio::time::timeout(ASK_TIME, stream.get_mut().write_all(line.as_bytes())).await??;
     Ok(())
+}
+
+async fn read_question(stream: &mut BufReader<UnixStream>) -> anyhow::Result<Asked> {
+    let mut line = String::new();
+    stream.take(LINE_BYTES).read_line(&mut line).await?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Waits until the other side is gone; it says nothing more.
+async fn hung_up(stream: &mut BufReader<UnixStream>) {
+    let mut byte = [0];
+    // Whatever comes instead of an end is no part of the protocol.
+    let _ = stream.read(&mut byte).await;
 }
 
 /// Asks the server that has the data to make a backup; `None` when no server does.

@@ -1,4 +1,5 @@
-//! `neptune-server check`: reads everything a stopped server keeps and prints what is damaged, a line each.
+//! `neptune-server check`: reads everything a stopped server keeps and prints what is damaged, a line each. Changes nothing of
+//! it: data of an older format stays so.
 
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let (store, blobs) = store::open_store(config).await?;
+        let (store, blobs) = store::open_as_it_is(config).await?;
         let mut damaged = 0_u64;
         let mut tell = |damage: neptune_store::Damage| {
             damaged += 1;

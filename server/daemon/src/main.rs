@@ -59,7 +59,10 @@ fn dispatch(matches: &ArgMatches, config: &Config, origins: &Origins) -> anyhow:
         return backup::backup(config, backup.get_one::<PathBuf>("to").expect("it is required"));
     }
     if let Some(("restore", restore)) = matches.subcommand() {
-        return restore::restore(config, restore.get_one::<PathBuf>("from").expect("it is required"));
+        let from = restore.get_one::<PathBuf>("from").expect("it is required");
+        let leaves_out = restore.get_flag("without-damaged");
+        let damaged = if leaves_out { restore::Damaged::LeftOut } else { restore::Damaged::Refused };
+        return restore::restore(config, from, damaged);
     }
     run::run(config)
 }
@@ -86,7 +89,10 @@ fn command() -> Command {
         .arg(folder("to", "Where to; files that are there from a backup before are not copied again"));
     let restore = Command::new("restore")
         .about("Make the data folder of a backup; --data must name an empty or a new one")
-        .arg(folder("from", "The folder of the backup"));
+        .arg(folder("from", "The folder of the backup"))
+        .arg(Arg::new("without-damaged").long("without-damaged").action(clap::ArgAction::SetTrue).help(
+            "Leave out files of sources and images that are damaged, and name them; exit status 1 then",
+        ));
     Command::new("neptune-server")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps and serves Neptune's jobs")
@@ -108,9 +114,14 @@ fn say(text: &str) -> std::io::Result<()> {
     std::io::stdout().write_all(text.as_bytes())
 }
 
+/// Says what whoever called should know besides.
+#[expect(clippy::print_stderr, reason = "verbs that end by themselves write no log")]
+fn note(text: &str) {
+    eprintln!("neptune-server: {text}");
+}
+
 /// Says what went wrong, with its causes, and answers the exit status.
-#[expect(clippy::print_stderr, reason = "there may be no log to write to yet")]
 fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
-    eprintln!("neptune-server: {error:#}");
+    note(&format!("{error:#}"));
     ExitCode::from(code)
 }

@@ -1,74 +1,177 @@
 //! `neptune-server restore`: a data folder made of a backup, all of it or nothing.
+//!
+//! It is filled in its place, which may be where a disk is mounted. Until it is whole a file `restoring` lies in it: nothing
+//! opens the folder then, and another restore begins anew.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
 
-use crate::backup::{self, Listed};
+use crate::backup::{self, List, Listed};
 use crate::config::Config;
-use crate::say;
+use crate::{note, say, store};
 
-/// Makes the data folder, which must be empty or not be there; every byte is compared with what the backup says of it.
-pub(crate) fn restore(config: &Config, from: &Path) -> anyhow::Result<ExitCode> {
-    let list = backup::read_list(from)?;
-    let data = std::path::absolute(&config.data)?;
-    let is_empty = match fs::read_dir(&data) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        Err(error) => return Err(error).with_context(|| format!("{}", data.display())),
-    };
-    if !is_empty {
-        bail!("{} is not empty; name a folder that is, or a new one, with --data", data.display());
-    }
-    let above = data.parent().context("the data folder must have a folder above it")?;
-    fs::create_dir_all(above).with_context(|| format!("{}", above.display()))?;
-    let name = data.file_name().context("the data folder must have a name")?.to_string_lossy();
-    // Moved to its place once it is whole, so that a restore that is cut off leaves no data folder.
-    let draft = above.join(format!("{name}.restoring-{}", std::process::id()));
-    let restored = fill(from, &list.files, &draft).and_then(|bytes| {
-        fs::rename(&draft, &data).with_context(|| format!("{}", data.display()))?;
-        File::open(above)?.sync_all()?;
-        Ok(bytes)
-    });
-    if restored.is_err() {
-        // What went wrong is told; the draft is of no use.
-        let _ = fs::remove_dir_all(&draft);
-    }
-    let bytes = restored?;
-    say(&format!("{} files of {bytes} bytes: {}\n", list.files.len(), data.display()))?;
-    Ok(ExitCode::SUCCESS)
+/// What becomes of blobs that the backup has no more as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damaged {
+    /// Nothing is restored.
+    Refused,
+    /// All else is restored.
+    LeftOut,
 }
 
-/// Copies all files into the folder; answers their bytes.
-fn fill(from: &Path, files: &[Listed], draft: &Path) -> anyhow::Result<u64> {
-    fs::create_dir(draft).with_context(|| format!("{}", draft.display()))?;
-    fs::set_permissions(draft, fs::Permissions::from_mode(0o700))?;
-    let mut folders = BTreeSet::from([draft.to_path_buf()]);
-    let mut bytes = 0;
-    for file in files {
-        let target = draft.join(inside(&file.path)?);
-        let folder = target.parent().context("a file lies in a folder")?;
-        fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
-        folders
-            .extend(folder.ancestors().take_while(|above| above.starts_with(draft)).map(Path::to_path_buf));
-        let place = backup::place_of(from, file);
-        let found = backup::copy_file(&place, &target)
-            .with_context(|| format!("{}, which is {} of the backup", place.display(), file.path))?;
-        if found != file.blake3 {
-            bail!(
-                "{} is damaged: it is not {} any more; this backup cannot be restored",
-                place.display(),
-                file.path
-            );
+/// Makes the data folder, which must be empty or not be there; every byte is compared with what the backup says of it.
+///
+/// The exit status is 1 when something was left out.
+pub(crate) fn restore(config: &Config, from: &Path, damaged: Damaged) -> anyhow::Result<ExitCode> {
+    let list = List::read(from)?;
+    let place = Place::begin(&std::path::absolute(&config.data)?)?;
+    let filled = match fill(from, &list.files, &place.data, damaged) {
+        Ok(filled) => filled,
+        Err(error) => {
+            // What went wrong is told; a part is of no use, and the mark keeps it from being taken for more.
+            let _ = place.give_up();
+            return Err(error);
         }
-        bytes += file.size_bytes;
+    };
+    let data = place.finish()?;
+    for path in &filled.left_out {
+        note(&format!("{path} is damaged or missing in the backup, it was left out"));
+    }
+    let files = list.files.len() - filled.left_out.len();
+    say(&format!("{files} files of {} bytes: {}\n", filled.bytes, data.display()))?;
+    Ok(if filled.left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The folder that is being filled.
+struct Place {
+    data: PathBuf,
+    /// It was not there before.
+    is_new: bool,
+    /// Held, so that two do not fill one folder.
+    _mark: File,
+}
+
+impl Place {
+    fn begin(data: &Path) -> anyhow::Result<Place> {
+        let is_new = !data.exists();
+        store::create_private(data).with_context(|| format!("cannot make {}", data.display()))?;
+        let was_begun = data.join(store::RESTORING).exists();
+        for entry in fs::read_dir(data).with_context(|| format!("{}", data.display()))? {
+            let name = entry?.file_name();
+            // Of a restore before this one, or of the disk that is mounted here.
+            let is_begun = was_begun && ["db", "blobs", store::RESTORING].iter().any(|begun| name == *begun);
+            if !is_begun && name != "lost+found" {
+                bail!(
+                    "{} is not empty, it has {name:?}; name a folder that is, or a new one, with --data",
+                    data.display()
+                );
+            }
+        }
+        let mark = mark(data)?;
+        remove_parts(data).with_context(|| format!("{}", data.display()))?;
+        File::open(data)?.sync_all()?;
+        Ok(Place { data: data.to_path_buf(), is_new, _mark: mark })
+    }
+
+    /// From now on it is a data folder.
+    fn finish(self) -> anyhow::Result<PathBuf> {
+        let finished = fs::remove_file(self.data.join(store::RESTORING))
+            .and_then(|()| File::open(&self.data)?.sync_all());
+        finished.with_context(|| format!("{}", self.data.display()))?;
+        Ok(self.data)
+    }
+
+    fn give_up(self) -> io::Result<()> {
+        remove_parts(&self.data)?;
+        fs::remove_file(self.data.join(store::RESTORING))?;
+        if self.is_new { fs::remove_dir(&self.data) } else { Ok(()) }
+    }
+}
+
+fn mark(data: &Path) -> anyhow::Result<File> {
+    let path = data.join(store::RESTORING);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("{}", path.display()))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            bail!("another restore is filling {}; wait until it is done", data.display())
+        }
+        // Some network file systems have no locks.
+        Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+            Err(error).with_context(|| format!("{}", path.display()))
+        }
+        _ => Ok(file),
+    }
+}
+
+fn remove_parts(data: &Path) -> io::Result<()> {
+    for part in ["db", "blobs"] {
+        match fs::remove_dir_all(data.join(part)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct Filled {
+    bytes: u64,
+    /// Paths of blobs.
+    left_out: Vec<String>,
+}
+
+/// Copies all files into the folder, and makes their names safe.
+fn fill(from: &Path, files: &[Listed], data: &Path, damaged: Damaged) -> anyhow::Result<Filled> {
+    let mut folders = BTreeSet::from([data.to_path_buf()]);
+    let mut filled = Filled { bytes: 0, left_out: vec![] };
+    for file in files {
+        let target = data.join(inside(&file.path)?);
+        let folder = target.parent().context("a file lies in a folder")?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.with_context(|| format!("{}", folder.display()))?;
+        folders.extend(folder.ancestors().take_while(|above| above.starts_with(data)).map(Path::to_path_buf));
+        let is_blob = file.path.starts_with("blobs/");
+        match copy(from, file, &target) {
+            Ok(()) => filled.bytes += file.size_bytes,
+            Err(_) if is_blob && damaged == Damaged::LeftOut => {
+                fs::remove_file(&target).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
+                filled.left_out.push(file.path.clone());
+            }
+            Err(error) if is_blob => {
+                return Err(error.context(
+                    "nothing was restored; --without-damaged restores all but such files, or make another backup into \
+                     the same folder, which mends it",
+                ));
+            }
+            Err(error) => {
+                return Err(error.context(
+                    "nothing was restored, and nothing can be of this backup: the file is a part of the database",
+                ));
+            }
+        }
     }
     folders.iter().rev().try_for_each(|folder| File::open(folder)?.sync_all())?;
-    Ok(bytes)
+    Ok(filled)
+}
+
+fn copy(from: &Path, file: &Listed, target: &Path) -> anyhow::Result<()> {
+    let place = backup::place_of(from, &file.blake3);
+    let found = backup::copy_file(&place, target, &CancellationToken::new())
+        .with_context(|| format!("{}, which is {} of the backup", place.display(), file.path))?;
+    if found != file.blake3 {
+        bail!("{} is damaged: it is not {} any more", place.display(), file.path);
+    }
+    Ok(())
 }
 
 /// A path that stays in the folder it is joined to.

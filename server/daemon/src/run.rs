@@ -14,12 +14,14 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::{attendant, store, telemetry};
+use crate::{attendant, backup, store, telemetry};
 
 /// How often the engine is told that time has passed.
 const TICK: Duration = Duration::from_secs(1);
 /// Time to make durable what was taken before the server ends.
 const FLUSH_TIME: Duration = Duration::from_secs(10);
+/// Time for the database to be put in order and closed; whatever is left undone then is in its log.
+const CLOSE_TIME: Duration = Duration::from_secs(60);
 /// File descriptors below which many connections will fail.
 const FILES_WANTED: u64 = 8_192;
 
@@ -28,13 +30,33 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     refuse_plain_beyond_loopback(config)?;
     telemetry::start(config);
     raise_file_limit();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(config));
+    // A thread that waits for a slow disk must not keep the process from ending at once when it is told to.
+    let patience = if matches!(ended, Ok(Stopped::AtOnce)) { Duration::ZERO } else { CLOSE_TIME };
+    runtime.shutdown_timeout(patience);
+    match ended? {
+        Stopped::InOrder => Ok(ExitCode::SUCCESS),
+        Stopped::Late | Stopped::AtOnce => Ok(ExitCode::FAILURE),
+    }
 }
 
-async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    /// Everything that was taken is durable.
+    InOrder,
+    /// Something that was taken, and not acknowledged, is not.
+    Late,
+    /// By a second signal.
+    AtOnce,
+}
+
+async fn serve(config: &Config) -> anyhow::Result<Stopped> {
     // From here on a signal waits to be obeyed instead of ending the process.
     let mut signals = Signals::new()?;
     let engine = store::open(config).await?;
+    backup::remove_draft(&config.data)?;
     if !config.is_open() && !engine.has_admin_token().await? {
         engine.stop().await;
         bail!("{}", needs_token(config));
@@ -64,7 +86,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
         ended = finish(serving, ticking, attending, engine) => ended,
         signal = signals.next() => {
             tracing::warn!(signal, "stopped at once; what was acknowledged is on disk");
-            Ok(ExitCode::FAILURE)
+            Ok(Stopped::AtOnce)
         }
     }
 }
@@ -75,7 +97,7 @@ async fn finish(
     ticking: tokio::task::JoinHandle<()>,
     attending: tokio::task::JoinHandle<()>,
     engine: Engine,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Stopped> {
     match serving.await.context("the accept loop")? {
         Ended::Drained => tracing::info!("all requests are answered"),
         Ended::Cut => tracing::warn!("requests that did not end in time were cut"),
@@ -84,10 +106,10 @@ async fn finish(
     attending.await.context("the attendant")?;
     if tokio::time::timeout(FLUSH_TIME, engine.stop()).await.is_err() {
         tracing::error!("what was taken could not be made durable in time; it was not acknowledged");
-        return Ok(ExitCode::FAILURE);
+        return Ok(Stopped::Late);
     }
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(Stopped::InOrder)
 }
 
 fn settings(config: &Config) -> Settings {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use neptune_store::{Blobs, Store, StoreError};
-use neptune_wire::Micros;
+use neptune_wire::{Digest, Micros};
 use tokio::sync::watch;
 
 use crate::Refused;
@@ -187,6 +187,11 @@ impl Engine {
 
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.core.blobs
+    }
+
+    /// What tells the store from every other ([`Store::identity`]).
+    pub fn store_identity(&self) -> Digest {
+        self.core.store.identity()
     }
 
     /// Counters now.

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends where it is")]
 
+mod backup;
 mod commands;
 mod disk_full;
 mod door;
