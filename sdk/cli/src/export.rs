@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use neptune_client::rest::Rest;
 use neptune_wire::job::JobsQuery;
 use neptune_wire::life::ImportProject;
+use neptune_wire::problem::Code;
 use neptune_wire::{Job, JobRef, ProjectKey};
 use serde::Serialize;
 
@@ -54,6 +55,16 @@ struct Exported {
     jobs: u64,
     files: u64,
     bytes: u64,
+    left_out: LeftOut,
+}
+
+/// Jobs that the export is without.
+#[derive(Debug, Default, Serialize)]
+struct LeftOut {
+    /// Deleted, and restorable.
+    deleted: u64,
+    /// Removed for good while it was made.
+    removed: Vec<String>,
 }
 
 pub(crate) fn run(args: &ExportArgs, global: &Global, out: &mut Output) -> Result<(), CliError> {
@@ -62,10 +73,19 @@ pub(crate) fn run(args: &ExportArgs, global: &Global, out: &mut Output) -> Resul
     let bar = bar("exporting");
     let exported = server.wait(export(server.rest(), &args.what, &mut parcel, &bar));
     bar.finish_and_clear();
-    let jobs = exported?;
+    let (jobs, left_out) = exported?;
     let (files, bytes) = parcel.finish()?;
+    if left_out.deleted > 0 {
+        say(format_args!(
+            "{} deleted jobs are left out; `neptune ls --deleted` lists them, `neptune restore` brings them back",
+            left_out.deleted
+        ));
+    }
+    for job in &left_out.removed {
+        say(format_args!("{job} was removed for good meanwhile and is left out"));
+    }
     if out.json {
-        return out.json(&Exported { jobs, files, bytes });
+        return out.json(&Exported { jobs, files, bytes, left_out });
     }
     say(format_args!("{jobs} jobs in {files} files of {}: {}", size::of(bytes), args.to.display()));
     Ok(())
@@ -81,9 +101,18 @@ pub(crate) fn bar(what: &'static str) -> ProgressBar {
     }
 }
 
-async fn export(rest: &Rest, what: &What, parcel: &mut Parcel, bar: &ProgressBar) -> Result<u64, CliError> {
+async fn export(
+    rest: &Rest,
+    what: &What,
+    parcel: &mut Parcel,
+    bar: &ProgressBar,
+) -> Result<(u64, LeftOut), CliError> {
+    let mut left_out = LeftOut::default();
     let (project, jobs) = match what {
-        What::Project(key) => (key.clone(), list_jobs(rest, key).await?),
+        What::Project(key) => {
+            left_out.deleted = count_deleted(rest, key).await?;
+            (key.clone(), list_jobs(rest, key).await?)
+        }
         What::Job(job) => {
             let job = rest.read_job(job).await?;
             (job.project.clone(), vec![job])
@@ -93,13 +122,36 @@ async fn export(rest: &Rest, what: &What, parcel: &mut Parcel, bar: &ProgressBar
     let import = ImportProject { project: rest.read_project(&project).await?, retention };
     parcel.write_json(PROJECT, &import)?;
     bar.set_length(jobs.len() as u64);
-    let count = jobs.len() as u64;
+    let mut count = 0;
     for job in jobs {
-        bar.set_message(job.id.to_string());
-        job::export(rest, job, parcel).await?;
+        let id = job.id.to_string();
+        bar.set_message(id.clone());
+        match job::export(rest, job, parcel).await {
+            Ok(()) => count += 1,
+            Err(CliError::Rest(error)) if is_gone(error.code()) => {
+                parcel.leave_out(&id)?;
+                left_out.removed.push(id);
+            }
+            Err(error) => return Err(error),
+        }
         bar.inc(1);
     }
-    Ok(count)
+    Ok((count, left_out))
+}
+
+/// Whether a job that was listed is not there any more; a deleted one can be read as long as it can be restored.
+fn is_gone(code: Option<Code>) -> bool {
+    matches!(code, Some(Code::JobDeleted | Code::UnknownJob))
+}
+
+async fn count_deleted(rest: &Rest, project: &ProjectKey) -> Result<u64, CliError> {
+    let query = JobsQuery {
+        project: Some(project.clone()),
+        deleted: Some(true),
+        limit: Some(1),
+        ..JobsQuery::default()
+    };
+    Ok(rest.list_jobs(&query).await?.total)
 }
 
 /// All jobs of a project, oldest first; those that come meanwhile may be among them.

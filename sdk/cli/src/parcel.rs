@@ -112,6 +112,17 @@ impl Parcel {
         Ok(())
     }
 
+    /// Leaves out a job again, with all that was written of it.
+    pub(crate) fn leave_out(&mut self, folder: &str) -> Result<(), CliError> {
+        let name = format!("{JOBS}/{folder}");
+        self.files.retain(|file, _| !file.strip_prefix(&name).is_some_and(|rest| rest.starts_with('/')));
+        let path = self.root.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CliError::file(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a file is in it.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.files.contains_key(name)

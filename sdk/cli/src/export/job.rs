@@ -28,6 +28,8 @@ pub(super) async fn export(rest: &Rest, job: Job, parcel: &mut Parcel) -> Result
     if let Some(snapshot) = job.snapshot {
         export_snapshot(rest, &this, &job.project, &snapshot, parcel).await?;
     }
+    // Before the channels: a job that runs may make both meanwhile, and a chart needs its channels.
+    let charts = rest.list_charts(&this).await?;
     let channels = rest.list_channels(&this).await?;
     for (number, channel) in channels.iter().enumerate() {
         let name = parcel::channel(&folder, number, "parquet");
@@ -54,7 +56,7 @@ pub(super) async fn export(rest: &Rest, job: Job, parcel: &mut Parcel) -> Result
         attempts,
         channels: channels.iter().map(create).collect(),
         first_channel: 0,
-        charts: rest.list_charts(&this).await?,
+        charts,
         job,
     };
     parcel.write_json(&format!("{JOBS}/{folder}/job.json"), &import)
@@ -154,7 +156,8 @@ async fn texts(rest: &Rest, job: &JobRef, channel: &Channel, path: &Path) -> Res
     }
 }
 
-/// A log: its bytes, and of each line where it ends in them.
+/// A log: its bytes, and of each line where it ends in them. Bytes that come meanwhile are of no line of the export, nor are
+/// lines of those bytes.
 async fn lines(
     rest: &Rest,
     job: &JobRef,
@@ -170,21 +173,23 @@ async fn lines(
         let page = rest.read_text(job, &channel.name, &query).await?;
         let (mut bytes, mut lost) = (Vec::new(), Vec::new());
         for line in &page.lines {
-            let measured = measure.next(&line.text, line.continues)?;
+            let Some(measured) = measure.next(&line.text)? else { break };
             bytes.push(measured.bytes as i64);
             lost.push(measured.lost as i64);
         }
-        if !page.lines.is_empty() {
+        let measured = &page.lines[..bytes.len()];
+        query.line = page.next.filter(|_| measured.len() == page.lines.len());
+        if !measured.is_empty() {
             let columns = [
-                Column::Doubles(page.lines.iter().map(|line| line.x.0).collect()),
-                Column::Integers(page.lines.iter().map(|line| line.time.0).collect()),
+                Column::Doubles(measured.iter().map(|line| line.x.0).collect()),
+                Column::Integers(measured.iter().map(|line| line.time.0).collect()),
                 Column::Integers(bytes),
                 Column::Integers(lost),
             ];
             writer.write(&columns)?;
         }
-        query.line = page.next;
     }
+    measure.check_end()?;
     writer.finish()
 }
 
