@@ -1,20 +1,23 @@
 //! `neptune import`: takes in a folder that `export` wrote. What is there already is not stored a second time, so an import
-//! that was cut off is repeated.
+//! that was cut off is repeated, and a later export of the same jobs brings what came since. What hinders one job is told,
+//! and the others go on.
 
 mod frames;
+mod there;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use neptune_client::rest::{BlobSource, Rest};
+use neptune_client::rest::{BlobSource, Rest, RestError};
 use neptune_wire::life::{ImportJob, ImportProject};
 use neptune_wire::problem::Code;
 use neptune_wire::snapshot::Manifest;
-use neptune_wire::{ChannelKind, JobRef, ProjectKey};
+use neptune_wire::{ChannelKind, Job, JobRef, ProjectKey};
 use serde::Serialize;
 
 use self::frames::Frames;
+use self::there::There;
 use crate::args::Global;
 use crate::error::{CliError, say};
 use crate::export::bar;
@@ -39,6 +42,22 @@ struct Imported {
     points: u64,
     /// Jobs that were made on this server and are left alone.
     here: Vec<String>,
+    /// Jobs of which something is missing here.
+    failed: Vec<Failed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failed {
+    job: String,
+    why: String,
+}
+
+/// A job that is here now.
+struct Taken {
+    /// Points that were not there before.
+    points: u64,
+    /// What of it is missing all the same.
+    missing: Option<String>,
 }
 
 pub(crate) fn run(args: &ImportArgs, global: &Global, out: &mut Output) -> Result<(), CliError> {
@@ -49,87 +68,178 @@ pub(crate) fn run(args: &ImportArgs, global: &Global, out: &mut Output) -> Resul
         bytes += more;
         bar.set_message(format!("{} verified", size::of(bytes)));
     })?;
-    let imported = server.wait(import(server.rest(), &parcel, &bar));
+    let mut imported = Imported::default();
+    let ended = server.wait(import(server.rest(), &parcel, &bar, &mut imported));
     bar.finish_and_clear();
-    let imported = imported?;
-    if out.json {
-        return out.json(&imported);
-    }
     for job in &imported.here {
         say(format_args!("{job} was made on this server and is left as it is"));
     }
+    for Failed { job, why } in &imported.failed {
+        say(format_args!("{job}: {why}"));
+    }
     say(format_args!("{} jobs with {} new points", imported.jobs, imported.points));
-    Ok(())
+    if out.json {
+        out.json(&imported)?;
+    }
+    ended?;
+    match imported.failed.len() {
+        0 => Ok(()),
+        1 => Err(CliError::refused("1 job is not, or not wholly, here")),
+        count => Err(CliError::refused(format_args!("{count} jobs are not, or not wholly, here"))),
+    }
 }
 
-async fn import(rest: &Rest, parcel: &Parcel, bar: &ProgressBar) -> Result<Imported, CliError> {
+async fn import(
+    rest: &Rest,
+    parcel: &Parcel,
+    bar: &ProgressBar,
+    imported: &mut Imported,
+) -> Result<(), CliError> {
     let project: ImportProject = parcel.read_json(PROJECT)?;
     rest.import_project(&project).await?;
     let jobs = parcel.jobs()?;
     bar.set_length(jobs.len() as u64);
-    let mut imported = Imported::default();
-    for (folder, job) in jobs {
-        bar.set_message(folder.clone());
-        match import_job(rest, parcel, &folder, &job).await {
-            Ok(points) => {
+    for (job, import) in jobs {
+        bar.set_message(job.clone());
+        match import_job(rest, parcel, &job, &import).await {
+            Ok(Taken { points, missing }) => {
                 imported.jobs += 1;
                 imported.points += points;
+                imported.failed.extend(missing.map(|why| Failed { job, why }));
             }
-            Err(CliError::Rest(error)) if error.code() == Some(Code::Taken) => imported.here.push(folder),
-            Err(error) => return Err(error),
+            Err(CliError::Rest(error)) if error.code() == Some(Code::MadeHere) => imported.here.push(job),
+            Err(error) if hinders_all(&error) => return Err(error),
+            Err(error) => imported.failed.push(Failed { job, why: error.to_string() }),
         }
         bar.inc(1);
     }
-    Ok(imported)
+    Ok(())
 }
 
-/// Blobs first, then records, then points; answers how many of them are new.
-async fn import_job(rest: &Rest, parcel: &Parcel, folder: &str, import: &ImportJob) -> Result<u64, CliError> {
+/// Whether the next job would meet the same: repeating the import later goes on where it ended.
+fn hinders_all(error: &CliError) -> bool {
+    use Code::{Busy, Forbidden, ForeignHost, ForeignOrigin, Internal, ReadOnly, TimedOut, Unauthorized};
+    match error {
+        CliError::Rest(RestError::Refused(problem)) => matches!(
+            problem.code,
+            Busy | Forbidden | ForeignHost | ForeignOrigin | Internal | ReadOnly | TimedOut | Unauthorized
+        ),
+        CliError::Rest(RestError::File { .. }) | CliError::Refused(_) | CliError::Usage(_) => false,
+        CliError::Rest(_) | CliError::Interrupted(_) | CliError::OutputClosed => true,
+    }
+}
+
+/// Blobs first, then records, then points.
+async fn import_job(
+    rest: &Rest,
+    parcel: &Parcel,
+    folder: &str,
+    import: &ImportJob,
+) -> Result<Taken, CliError> {
     let project = &import.job.project;
     if let Some(snapshot) = &import.job.snapshot {
         let manifest: Manifest = parcel.read_json(&parcel::snapshot(snapshot))?;
         let place = |digest| Some(BlobSource::File(parcel.path(&parcel::blob(&digest)).ok()?));
         rest.upload_snapshot(project, &manifest, place).await?;
     }
-    import_records(rest, folder, import).await?;
+    let job = import_records(rest, folder, import).await?;
     let this = JobRef::Uid(import.job.uid);
-    let mut frames = Frames::new(rest, this);
-    for (number, channel) in import.channels.iter().enumerate() {
-        let name = parcel::channel(folder, number, "parquet");
-        let path = parcel.path(&name)?;
-        let number_of_frame = number as u32;
-        let open = |schema| TableReader::open(&path, schema);
-        match channel.kind {
-            ChannelKind::Numeric => {
-                let mut table = open(NUMBERS)?;
-                while let Some(rows) = table.read()? {
-                    frames.push_numbers(number_of_frame, &rows).await?;
-                }
+    let points = Points { rest, parcel, folder, import };
+    match points.send(&There::nothing()).await {
+        Ok(Sent { points, .. }) => return Ok(Taken { points, missing: find_other_end(&import.job, &job) }),
+        // Another export of it was imported before: the requests that brought it were cut elsewhere.
+        Err(CliError::Rest(error)) if error.code() == Some(Code::Taken) => {}
+        Err(error) => return Err(error),
+    }
+    let Sent { points, rows } = points.send(&There::read(rest, &this).await?).await?;
+    let missing = There::read(rest, &this).await?.find_missing(import, &rows);
+    Ok(Taken { points, missing: missing.or_else(|| find_other_end(&import.job, &job)) })
+}
+
+/// What the record here does not have, as it was made by an earlier export: it never changes by an import.
+fn find_other_end(exported: &Job, here: &Job) -> Option<String> {
+    let end = |job: &Job| (job.state, job.attempt, job.exit_code, job.ended_micros);
+    (exported.state.is_ended() && end(exported) != end(here)).then(|| {
+        format!(
+            "its points are here, its end is not: here it is {}, as it was imported before; it ended as {}. To have \
+             that, remove it here (`neptune delete {} --now`) and import again",
+            here.state, exported.state, here.id
+        )
+    })
+}
+
+/// What a job produced, in an export.
+struct Points<'a> {
+    rest: &'a Rest,
+    parcel: &'a Parcel,
+    folder: &'a str,
+    import: &'a ImportJob,
+}
+
+/// What was sent.
+struct Sent {
+    /// Points that were not there before.
+    points: u64,
+    /// How much the export has of each channel: points, bytes of a log.
+    rows: Vec<u64>,
+}
+
+impl Points<'_> {
+    /// Sends all that is not there.
+    async fn send(&self, there: &There) -> Result<Sent, CliError> {
+        let this = JobRef::Uid(self.import.job.uid);
+        let mut frames = Frames::new(self.rest, this, there.keys());
+        let mut rows = Vec::with_capacity(self.import.channels.len());
+        for (number, channel) in self.import.channels.iter().enumerate() {
+            let path = self.parcel.path(&parcel::channel(self.folder, number, "parquet"))?;
+            let is_log = channel.origin.log_name().is_some();
+            let schema = match channel.kind {
+                ChannelKind::Numeric => NUMBERS,
+                ChannelKind::Text if is_log => LINES,
+                ChannelKind::Text => TEXTS,
+                ChannelKind::Image => IMAGES,
+            };
+            let table = TableReader::open(&path, schema)?;
+            if is_log {
+                let log = self.parcel.path(&parcel::channel(self.folder, number, "log"))?;
+                let size = std::fs::metadata(&log).map_err(|error| CliError::file(&log, &error))?.len();
+                rows.push(size);
+                frames.push_log(number as u32, table, &log, there.log_bytes(number)).await?;
+            } else {
+                rows.push(table.rows());
+                self.send_table(&mut frames, table, there, number).await?;
             }
-            ChannelKind::Text if channel.origin.log_name().is_some() => {
-                let log = parcel.path(&parcel::channel(folder, number, "log"))?;
-                frames.push_log(number_of_frame, open(LINES)?, &log).await?;
-            }
-            ChannelKind::Text => {
-                let mut table = open(TEXTS)?;
-                while let Some(rows) = table.read()? {
-                    frames.push_texts(number_of_frame, &rows).await?;
-                }
-            }
-            ChannelKind::Image => {
-                let mut table = open(IMAGES)?;
-                while let Some(rows) = table.read()? {
-                    upload_images(rest, parcel, project, rows[7].texts()).await?;
-                    frames.push_images(number_of_frame, &rows).await?;
+        }
+        Ok(Sent { points: frames.finish().await?, rows })
+    }
+
+    async fn send_table(
+        &self,
+        frames: &mut Frames<'_>,
+        mut table: TableReader,
+        there: &There,
+        number: usize,
+    ) -> Result<(), CliError> {
+        let mut behind = there.behind(number);
+        let channel = number as u32;
+        while let Some(mut rows) = table.read()? {
+            behind.cut(&mut rows)?;
+            match self.import.channels[number].kind {
+                ChannelKind::Numeric => frames.push_numbers(channel, &rows).await?,
+                ChannelKind::Text => frames.push_texts(channel, &rows).await?,
+                ChannelKind::Image => {
+                    let project = &self.import.job.project;
+                    upload_images(self.rest, self.parcel, project, rows[7].texts()).await?;
+                    frames.push_images(channel, &rows).await?;
                 }
             }
         }
+        Ok(())
     }
-    frames.finish().await
 }
 
-/// The job's records, its channels a part at a time.
-async fn import_records(rest: &Rest, folder: &str, import: &ImportJob) -> Result<(), CliError> {
+/// The job's records, its channels a part at a time; answers the job as it is here.
+async fn import_records(rest: &Rest, folder: &str, import: &ImportJob) -> Result<Job, CliError> {
     let mut first = 0;
     loop {
         let end = import.channels.len().min(first + CHANNELS);
@@ -146,7 +256,7 @@ async fn import_records(rest: &Rest, folder: &str, import: &ImportJob) -> Result
         }
         first = end;
         if first == import.channels.len() {
-            return Ok(());
+            return Ok(job);
         }
     }
 }

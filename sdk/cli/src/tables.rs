@@ -43,6 +43,26 @@ pub(crate) enum Column {
 }
 
 impl Column {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Doubles(values) => values.len(),
+            Self::Integers(values) => values.len(),
+            Self::Flags(values) => values.len(),
+            Self::Texts(values) => values.len(),
+        }
+    }
+
+    /// Leaves out the first so many values.
+    pub(crate) fn cut_front(&mut self, count: usize) {
+        let count = count.min(self.len());
+        match self {
+            Self::Doubles(values) => drop(values.drain(..count)),
+            Self::Integers(values) => drop(values.drain(..count)),
+            Self::Flags(values) => drop(values.drain(..count)),
+            Self::Texts(values) => drop(values.drain(..count)),
+        }
+    }
+
     /// The doubles; none if it is another type, which its length tells.
     pub(crate) fn doubles(&self) -> &[f64] {
         if let Self::Doubles(values) = self { values } else { &[] }
@@ -136,6 +156,11 @@ impl TableReader {
             return Err(wrong("the columns are not those that an export writes".into()));
         }
         Ok(TableReader { reader, next: 0 })
+    }
+
+    /// Rows of the whole file.
+    pub(crate) fn rows(&self) -> u64 {
+        u64::try_from(self.reader.metadata().file_metadata().num_rows()).unwrap_or(0)
     }
 
     /// The next rows; `None` after the last.

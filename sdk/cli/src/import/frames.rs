@@ -1,5 +1,5 @@
-//! Frames of an imported job, and the requests that carry them. The same export makes the same requests, so that the server
-//! knows by their keys what it has.
+//! Frames of an imported job, and the requests that carry them. The same export makes the same requests under the same keys,
+//! so that the server knows what it has.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -22,6 +22,8 @@ const SESSION: SessionId = SessionId::from_bytes([0; 16]);
 pub(super) struct Frames<'a> {
     rest: &'a Rest,
     job: JobRef,
+    /// What all keys begin with.
+    keys: String,
     open: FrameBuilder,
     request: Vec<u8>,
     requests: u64,
@@ -30,9 +32,9 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(rest: &'a Rest, job: JobRef) -> Frames<'a> {
+    pub(super) fn new(rest: &'a Rest, job: JobRef, keys: String) -> Frames<'a> {
         let open = FrameBuilder::new(SESSION, 1);
-        Frames { rest, job, open, request: vec![], requests: 0, points: 0 }
+        Frames { rest, job, keys, open, request: vec![], requests: 0, points: 0 }
     }
 
     pub(super) async fn push_numbers(&mut self, channel: u32, rows: &[Column]) -> Result<(), CliError> {
@@ -78,16 +80,18 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
-    /// A log: lines of one time are one block, as far as a frame goes.
+    /// A log, from so many of its bytes on: lines of one time are one block, as far as a frame goes.
     pub(super) async fn push_log(
         &mut self,
         channel: u32,
         mut lines: TableReader,
         log: &Path,
+        stored: u64,
     ) -> Result<(), CliError> {
         let failed = |error| CliError::file(log, &error);
         let mut file = File::open(log).map_err(failed)?;
-        let mut offset = 0_u64;
+        // By the writer's count, which has the lost bytes in it, and by that of the file.
+        let (mut offset, mut read) = (0_u64, 0_u64);
         let mut bytes = Vec::new();
         while let Some(rows) = lines.read()? {
             let (x, time) = (rows[0].doubles(), rows[1].integers());
@@ -106,7 +110,8 @@ impl<'a> Frames<'a> {
                     (&mut file).take(length).read_to_end(&mut bytes).map_err(failed)?;
                     at += 1;
                 }
-                let mut taken = 0;
+                let known = stored.saturating_sub(read).min(bytes.len() as u64);
+                let mut taken = known as usize;
                 while taken < bytes.len() {
                     let start = offset + taken as u64;
                     taken += self.push(|frame| {
@@ -114,6 +119,7 @@ impl<'a> Frames<'a> {
                     })?;
                 }
                 offset += bytes.len() as u64;
+                read += bytes.len() as u64;
                 self.send_if_full().await?;
             }
         }
@@ -145,7 +151,7 @@ impl<'a> Frames<'a> {
 
     async fn send(&mut self) -> Result<(), CliError> {
         self.requests += 1;
-        let key = format!("import-{}", self.requests);
+        let key = format!("{}{}", self.keys, self.requests);
         let frames = std::mem::take(&mut self.request);
         let appended = self.rest.import_frames(&self.job, &key, frames.into()).await?;
         if !appended.repeated {
