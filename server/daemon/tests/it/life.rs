@@ -97,3 +97,31 @@ fn a_second_signal_ends_it_at_once() {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(1));
 }
+
+/// What is there already is taken all the same, so that the connection serves what is asked next.
+#[test]
+fn a_blob_that_is_there_is_uploaded_again_on_a_connection_that_stays() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.post("/api/v1/projects", "{\"key\": \"TRIG\", \"name\": \"x\"}").0, 201);
+    let blob = vec![b'x'; 32 << 20];
+    let path = format!("/api/v1/projects/TRIG/blobs/{}", blake3::hash(&blob));
+    let mut stream = server.connect();
+    for _once_and_again in 0..3 {
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",
+            server.url.split("//").nth(1).unwrap(),
+            blob.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&blob).unwrap();
+        let mut answer = [0; 4096];
+        let count = stream.read(&mut answer).unwrap();
+        assert!(
+            answer[..count].starts_with(b"HTTP/1.1 204 "),
+            "{}",
+            String::from_utf8_lossy(&answer[..count])
+        );
+    }
+    server.stop();
+}

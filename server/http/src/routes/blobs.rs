@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use futures::StreamExt as _;
+use tokio::sync::Mutex;
 
 use crate::access::Granted;
 use crate::download::{attachment, etag_of, is_known, not_modified};
@@ -58,7 +60,16 @@ pub(crate) async fn upload_blob(
         return Err(too_large());
     }
     let Stream { bytes, over_limit } = Stream::new(request.into_body(), limits::BLOB_BYTES);
-    let stored = face.engine.put_blob(&grant, &path.key, &path.digest, bytes, now()).await;
+    let body = Arc::new(Mutex::new(bytes));
+    let taken = body.clone();
+    let bytes = futures::stream::poll_fn(move |context| match taken.try_lock() {
+        Ok(mut bytes) => bytes.poll_next_unpin(context),
+        Err(_) => unreachable!("the rest is read once this stream is gone"),
+    });
+    let stored = face.engine.put_blob(&grant, &path.key, &path.digest, bytes.boxed(), now()).await;
+    // Of a blob that is there nothing was read; an answer before the end of the request would close the connection, under
+    // whatever its sender asks next.
+    while stored.is_ok() && matches!(body.lock().await.next().await, Some(Ok(_))) {}
     if over_limit.load(Ordering::Relaxed) {
         return Err(too_large());
     }
