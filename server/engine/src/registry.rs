@@ -30,6 +30,8 @@ pub(crate) struct Registry {
     live: Mutex<HashMap<JobUid, Arc<JobCell>>>,
     /// Those that are deleted and can be restored.
     deleted: Mutex<HashMap<JobUid, Arc<JobCell>>>,
+    /// Those whose products are in memory, or were a moment ago.
+    loaded: Mutex<HashMap<JobUid, Arc<JobCell>>>,
     changes: Mutex<Changes>,
     /// The number of the newest change.
     changed: watch::Sender<u64>,
@@ -65,6 +67,7 @@ impl Registry {
             jobs: RwLock::default(),
             live: Mutex::default(),
             deleted: Mutex::default(),
+            loaded: Mutex::default(),
             changes: Mutex::default(),
             changed: watch::Sender::new(0),
             creating_project: tokio::sync::Mutex::default(),
@@ -263,11 +266,14 @@ impl Registry {
         (later.iter().map(|(_, cell)| cell.job()).collect(), last)
     }
 
+    /// A job's products are in memory now.
+    fn note_loaded(&self, cell: &Arc<JobCell>) {
+        self.loaded.lock().expect(LOCK).insert(cell.uid, cell.clone());
+    }
+
     /// Gives back the memory of points that nobody asked for in a while.
     pub(crate) fn forget_idle(&self, now: Micros) {
-        for cell in self.jobs.read().expect(LOCK).values() {
-            cell.forget_if_idle(now);
-        }
+        self.loaded.lock().expect(LOCK).retain(|_, cell| cell.keeps_heads(now));
     }
 }
 

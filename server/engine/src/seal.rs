@@ -45,6 +45,9 @@ const MANY_POINTS: u64 = OPEN_POINTS / 4 * 3;
 const GROUP_CHANNELS: usize = 256;
 /// Points that are compressed together, where channels have many.
 const GROUP_POINTS: u64 = 1 << 20;
+/// Frames that are cleared one by one, with the state that lets go of them. More are cleared as a range, which costs a
+/// commit of its own, and every later read of the log a little until it is compacted away.
+const SINGLE_FRAMES: u64 = 512;
 /// Between two tries while the disk is full or the backend is in trouble.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -388,13 +391,20 @@ impl Round<'_> {
         // What is compressed is kept, whatever becomes of the rest.
         self.commit(None).await?;
         self.seal_sheets(through).await?;
-        let clears = self.heads.lock().unreadable == 0;
-        let clears = clears && self.seal.is_none_or(|seal| seal.cleared < through);
-        self.commit(clears.then_some(through)).await?;
-        if clears {
-            self.core.store.clear_frames(&self.heads.uid, through).await?;
+        let is_readable = self.heads.lock().unreadable == 0;
+        let cleared = self.seal.map_or(0, |seal| seal.cleared);
+        if !is_readable || cleared >= through {
+            return self.commit(None).await;
         }
-        Ok(())
+        if through - cleared > SINGLE_FRAMES {
+            self.commit(Some(through)).await?;
+            return self.core.store.clear_frames(&self.heads.uid, through).await;
+        }
+        let mut frames = Writes::new();
+        (cleared + 1..=through).for_each(|seq| frames.delete_frame(&self.heads.uid, seq));
+        self.make_room(&frames).await?;
+        self.writes.append(frames);
+        self.commit(Some(through)).await
     }
 
     /// The next channels that have something open, from number `next` on; `None` behind the last.

@@ -306,6 +306,11 @@ impl Writes {
         self.put(StoreKey::Frame { job: *job, seq }.encode(), frame);
     }
 
+    /// Frees a frame that the job's channels hold by now.
+    pub fn delete_frame(&mut self, job: &JobUid, seq: u64) {
+        self.delete(StoreKey::Frame { job: *job, seq }.encode());
+    }
+
     /// The state of a channel; chunks and pages go beside it, and the job's seal is replaced in the same commit.
     pub fn put_channel_state(&mut self, job: &JobUid, channel: u32, record: &ChannelStateRecord) {
         self.put(StoreKey::ChannelState { job: *job, channel }.encode(), record.encode());

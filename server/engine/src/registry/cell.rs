@@ -320,6 +320,7 @@ impl JobCell {
         let heads = JobHeads::load(&core.store, self.uid, &core.sealer).await?;
         self.was_loaded.store(true, Ordering::Release);
         *self.heads.write().expect(LOCK) = Some(heads.clone());
+        core.registry.note_loaded(self);
         self.mark();
         Ok(heads)
     }
@@ -332,7 +333,8 @@ impl JobCell {
         }
     }
 
-    pub(super) fn forget_if_idle(&self, now: Micros) {
+    /// Whether the job's products stay in memory, because somebody used them not long ago.
+    pub(super) fn keeps_heads(&self, now: Micros) -> bool {
         let mut held = self.heads.write().expect(LOCK);
         let idle = |heads: &Arc<JobHeads>| {
             // Only this lock hands out further references, so a count of one stays one.
@@ -343,6 +345,7 @@ impl JobCell {
         if held.as_ref().is_some_and(idle) {
             *held = None;
         }
+        held.is_some()
     }
 }
 

@@ -362,7 +362,9 @@ async fn what_a_job_names_and_nobody_holds_is_told() {
 
     let world = named_world().await;
     world.blobs.delete(&digest_from_bytes(b"file")).await.unwrap();
-    world.check(expect!["blob 39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51 is missing"]).await;
+    world
+        .check(expect!["blob 39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51 is missing"])
+        .await;
 }
 
 #[tokio::test]

@@ -85,6 +85,40 @@ async fn a_stuck_sender_waits_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_gets_no_more_than_its_turn() {
+    let (engine, grant, kv) = engine().await;
+    let (job, _) = running_job(&engine, &grant, 1).await;
+    let (flood, other) = (session(1), session(2));
+    let (mut sink, _flooded, _) = writer(&engine, &grant, &job, flood, loss()).await;
+    let (mut other_sink, mut other_events, _) = writer(&engine, &grant, &job, other, loss()).await;
+    kv.set_full(true);
+    let many: Vec<(f64, f64)> = (0..2_500).map(|at| (f64::from(at), 0.1)).collect();
+    let mut waits = 0;
+    while tokio::time::timeout(
+        Duration::from_secs(5),
+        sink.submit_frame(numbers(flood, waits + 1, 0, &many), NOW),
+    )
+    .await
+    .is_ok()
+    {
+        waits += 1;
+    }
+    other_sink.submit_frame(numbers(other, 1, 0, &[(-1.0, 1.0)]), NOW).await;
+    let going_on = tokio::spawn(async move {
+        for seq in waits + 1..=waits + 1_000 {
+            sink.submit_frame(numbers(flood, seq, 0, &many), NOW).await;
+        }
+    });
+    kv.set_full(false);
+    acked(&mut other_events, other, 1).await;
+    // Before it came what had been waiting, and what shared its commit.
+    let stored = engine.list_channels(&grant, &job).await.unwrap()[0].summary.count / 2_500;
+    assert!(stored >= waits && stored < waits + 40, "{stored} frames of the flood, {waits} waited");
+    assert!(!going_on.is_finished());
+    going_on.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_and_busy_commits_are_settled() {
     let (engine, grant, kv) = engine().await;
     let (job, _) = running_job(&engine, &grant, 1).await;
