@@ -113,7 +113,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Refused::UnknownProject`], [`Refused::UnknownJob`], [`Refused::UnknownChannel`], [`Refused::Forbidden`].
+    /// [`Refused::UnknownProject`], [`Refused::UnknownJob`], [`Refused::UnknownChannel`], [`Refused::Forbidden`];
+    /// [`Refused::Text`] for a filter or columns that cannot be read.
     pub async fn subscribe(
         &self,
         grant: &Grant,

@@ -241,6 +241,7 @@ impl Core {
     pub(crate) async fn table_filled(&self) -> Result<(), Refused> {
         let (mut filled, mut stopping) = (self.registry.table.filled.subscribe(), self.stopping.subscribe());
         tokio::select! {
+            biased;
             // The senders live as long as the engine.
             _ = filled.wait_for(|filled| *filled) => Ok(()),
             _ = stopping.wait_for(|stopping| *stopping) => Err(Refused::Busy),

@@ -92,7 +92,10 @@ impl Core {
             match self.read_leftovers().await {
                 Ok(()) => *through = true,
                 Err(error) => {
-                    tracing::error!(%error, "frames from before the start cannot be listed; the job table lacks their points");
+                    tracing::error!(
+                        %error,
+                        "frames from before the start cannot be listed; lists of jobs lack their points until they can"
+                    );
                 }
             }
         }
@@ -139,7 +142,10 @@ impl Core {
         for uid in self.store.list_jobs_with_frames().await? {
             let Some(cell) = self.registry.find_uid(&uid) else { continue };
             if let Err(error) = self.tell_metrics(&cell).await {
-                tracing::error!(job = %uid, %error, "a job's newest points cannot be read; lists of jobs lack them until they can");
+                tracing::error!(
+                    job = %uid, %error,
+                    "a job's newest points cannot be read; lists of jobs lack them until they can"
+                );
                 self.registry.table.note_unread(&cell);
             }
         }
