@@ -186,12 +186,59 @@ def test_ls_filters_and_pages(server: Server, cli: Cli, tmp_path: pathlib.Path) 
         "A-1",
         "A-2",
     ]
+    # Whoever reads the output with a program is told, too, that it is not all.
+    cut = cli.run("ls", "--json")
+    assert len(json.loads(cut.stdout)) == 50 and "50 of 60 jobs" in cut.stderr
+    assert "of 60" not in cli.run("ls", "--all", "--json").stderr
     assert cli.run("ls", "--state", "running").stdout == ""
     assert cli.run("ls", "--state", "flying").returncode == 2
     abort = cli.run("abort", "A-1", "A-99", "A-2", "--reason", "tidy")
     assert abort.returncode == 1 and "A-1 aborted" in abort.stderr and "A-2 aborted" in abort.stderr, (
         abort.stderr
     )
+
+
+def test_ls_shows_columns_and_groups(server: Server, cli: Cli) -> None:
+    server.request("POST", "/projects", {"key": "A", "name": "a"})
+    for number in range(6):
+        lr = [{"name": "lr", "type": "double", "value": 0.1 if number % 2 else 0.01}]
+        job = {"project": "A", "name": f"n{number}", "params": lr, "tags": ["a", "b"] if number < 2 else []}
+        assert server.request("POST", "/jobs", job).status in (200, 201)
+        points = {"loss": [[1, "NaN" if number == 5 else number / 4]]}
+        answer = server.request(
+            "POST", f"/jobs/A-{number + 1}/points", points, {"Idempotency-Key": f"k{number}"}
+        )
+        assert answer.status == 200, answer.body
+    found = cli.run("ls", "--filter", "metric.loss < 1 and param.lr = 0.1", "--sort", "-metric.loss", "--json")
+    assert [job["name"] for job in json.loads(found.stdout)] == ["n3", "n1"], found.stderr
+    rows = cli.run("ls", "--sort", "-metric.loss", "--columns", "name,metric.loss,param.lr,tag", "-n", "2")
+    assert [line.split() for line in rows.stdout.splitlines()] == [
+        ["id", "name", "metric.loss.last", "param.lr", "tag"],
+        ["A-5", "n4", "1.0", "0.01"],
+        ["A-4", "n3", "0.75", "0.1"],
+    ]
+    assert "2 of 6 jobs" in rows.stderr
+    cut = cli.run("ls", "--columns", "metric.loss", "--filter", "metric.loss is nan or name = n0", "--json")
+    assert [row["values"] for row in json.loads(cut.stdout)] == [["NaN"], [0.0]]
+    groups = ["ls", "--group", "tag,param.lr", "--columns", "metric.loss", "--sort", "-jobs"]
+    shown = cli.run(*groups)
+    assert [line.split() for line in shown.stdout.splitlines()[1:]] == [
+        ["0.01", "2", "2", "0.5", "0.75", "1.0"],
+        ["0.1", "2", "2", "0.75", "0.75", "0.75"],
+        ["a", "0.01", "1", "1", "0.0", "0.0", "0.0"],
+        ["a", "0.1", "1", "1", "0.25", "0.25", "0.25"],
+        ["b", "0.01", "1", "1", "0.0", "0.0", "0.0"],
+        ["b", "0.1", "1", "1", "0.25", "0.25", "0.25"],
+    ]
+    cut = cli.run(*groups, "-n", "4", "--json")
+    assert len(json.loads(cut.stdout)) == 4 and "4 of 6 groups" in cut.stderr
+    for group in json.loads(cut.stdout):
+        jobs = json.loads(cli.run("ls", "--filter", group["filter"], "--json").stdout)
+        assert len(jobs) == group["jobs"], group["filter"]
+    twice = cli.run("ls", "--group", "tag,tag")
+    assert twice.returncode == 1 and "tag is named twice" in twice.stderr, twice.stderr
+    wrong = cli.run("ls", "--filter", "metric.loss < abc")
+    assert wrong.returncode == 1 and "expected a number" in wrong.stderr, wrong.stderr
 
 
 def test_an_interrupted_start_leaves_no_job_that_waits(

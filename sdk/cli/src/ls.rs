@@ -129,13 +129,14 @@ fn show<T: Serialize>(
     table: impl FnOnce(&[T]) -> Table,
 ) -> Result<(), CliError> {
     if out.json {
-        return out.json(&items);
-    }
-    if items.is_empty() {
+        out.json(&items)?;
+    } else if items.is_empty() {
         say(format_args!("no such {what}"));
         return Ok(());
+    } else {
+        out.table(&table(items))?;
     }
-    out.table(&table(items))?;
+    // On standard error: whoever reads the output with a program is told, too, that it is not all.
     if total > items.len() as u64 {
         say(format_args!("{} of {total} {what}; --limit N or --all shows more", items.len()));
     }
