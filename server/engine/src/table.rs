@@ -146,6 +146,9 @@ impl Table {
 
     /// Takes in one job, marked or not.
     pub(crate) fn take_in_job(&self, cell: &JobCell) {
+        if self.has_failed() {
+            return;
+        }
         let _one = self.taking.lock().expect(LOCK);
         let mut rows = self.rows.write().expect(LOCK);
         take_cell(&mut rows, cell);
@@ -161,6 +164,10 @@ impl Table {
 
     /// Notes that the table lacks something of a job, which what it has in memory will tell once it is read again.
     pub(crate) fn note_unread(&self, cell: &JobCell) {
+        // A table that has failed stays out of the way of whoever stores points.
+        if self.has_failed() {
+            return;
+        }
         cell.was_loaded.store(true, Ordering::Release);
         self.write().note_unread(&cell.uid);
         self.lacks.notify_one();

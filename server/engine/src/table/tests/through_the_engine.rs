@@ -563,3 +563,29 @@ async fn json_is_acknowledged_when_its_job_is_marked() {
     let found = world.rows(query("metric.loss < 0.02", "", "metric.loss")).await;
     assert_eq!(found.total, 1);
 }
+
+/// A fault of the table is the table's alone: points are stored, and a stop closes the store.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_fails_is_in_nobodys_way() {
+    let world = world().await;
+    let core = world.engine.core.clone();
+    let broken = std::thread::spawn(move || {
+        let _rows = core.registry.table.write();
+        panic!("as a fault would");
+    });
+    assert!(broken.join().is_err());
+    let asked = world.engine.list_jobs(&world.grant, &query("", "", "name"), NOW).await;
+    assert!(matches!(asked, Err(Refused::Storage(_))), "{asked:?}");
+    world.send(1, 2, &[0.5]).await;
+    let core = &world.engine.core;
+    let cell = core.registry.find_uid(&uid(1)).unwrap();
+    core.registry.table.note_unread(&cell);
+    core.seal_job(&cell.find_heads().unwrap()).await.unwrap();
+    assert_eq!(world.engine.stats().jobs, 6);
+    world.engine.stop().await;
+    let engine = engine_over(world.kv.reborn()).await;
+    let grant = everything(&engine).await;
+    let world = World { engine, grant, kv: world.kv.reborn() };
+    let rows = world.rows(query("id = TRIG-1", "", "metric.loss,metric.loss.count")).await;
+    assert_eq!(shown(&rows.items[0].values), "0.5 3");
+}
