@@ -43,10 +43,15 @@ impl Sender {
     }
 
     async fn of(form: Form) -> Sender {
+        Sender::with_numbers("loss", form).await
+    }
+
+    /// With another name of the channel of numbers.
+    async fn with_numbers(numbers: &str, form: Form) -> Sender {
         let (engine, grant, kv) = engine().await;
         let (job, _) = running_job(&engine, &grant, 1).await;
         let channels = vec![
-            channel(0, "loss", ChannelKind::Numeric),
+            channel(0, numbers, ChannelKind::Numeric),
             channel(1, "note", ChannelKind::Text),
             channel(2, "picture", ChannelKind::Image),
             stdout(3),

@@ -77,6 +77,7 @@ fn value(seed: u64, at: usize) -> f64 {
         0 => f64::NAN,
         1 => f64::INFINITY,
         2 => 1e9,
+        3 => -0.0,
         // Stretches of NaN alone.
         _ if (at / 700).is_multiple_of(7) => f64::NAN,
         random => (random as f64 * 0.01).sin(),
@@ -153,6 +154,7 @@ proptest! {
         even: bool,
         log: bool,
         ends in prop::option::of((0.0..1.0_f64, 0.0..1.0_f64)),
+        named in prop::sample::select(vec!["loss", "train/größe", "日本/a b/%2F"]),
     ) {
         let x: Vec<f64> = (0..count).map(|at| keys.of(seed, at)).collect();
         let y: Vec<f64> = (0..count).map(|at| value(seed, at)).collect();
@@ -168,7 +170,7 @@ proptest! {
             by: axis,
             scale: if log { Scale::Log } else { Scale::Linear },
             edges: if even { Edges::Even } else { Edges::Near },
-            ..EnvelopeQuery::of(vec!["TRIG-1/loss".parse().unwrap()], buckets)
+            ..EnvelopeQuery::of(vec![format!("TRIG-1/{named}").parse().unwrap()], buckets)
         };
         if let Some((a, b)) = ends {
             let finite = || points.iter().map(|point| point.0).filter(|key| key.is_finite());
@@ -179,7 +181,7 @@ proptest! {
         let mut rounds: Vec<usize> = rounds.iter().map(|round| round.index(count + 1)).collect();
         rounds.sort_unstable();
         let found = in_runtime(async {
-            let mut sender = Sender::new().await;
+            let mut sender = Sender::with_numbers(named, Form::Open).await;
             let mut sent = 0;
             for round in rounds {
                 sender.send_columns(&x[sent..round], &y[sent..round], &time[sent..round]).await;
