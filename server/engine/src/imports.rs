@@ -130,12 +130,12 @@ impl Engine {
                 return Ok(Appended { points: before.points, repeated: true });
             }
             let Parsed { frames, points, images } = read_frames(&bytes, &heads, &core.store.limits())?;
-            // Until the frames that name the images are there. A file that is not is as missing as where it came from.
-            let using = core.life.begin_use().await;
-            core.use_blobs(&using, &cell.id.project, &images, User::Job(cell.uid), now).await?;
             core.sealer.room(&heads, &core.stopping).await;
             let room = core.lanes.room().acquire_many_owned(bytes.len() as u32).await;
             let room = room.expect("this semaphore is never closed");
+            // Until the frames that name the images are there. A file that is not is as missing as where it came from.
+            let using = core.life.begin_use().await;
+            core.use_blobs(&using, &cell.id.project, &images, User::Job(cell.uid), now).await?;
             let (stored, told) = oneshot::channel();
             let lane = core.lanes.lane_of(&cell.uid);
             let (cell, heads) = (cell.clone(), heads.clone());
