@@ -5,7 +5,11 @@
 //! One test kills the server and keeps the page cache; the other also drops every write that was not synced, as a loss
 //! of power does. A server dies at a moment by chance or at one of its writes or syncs, wherever that is: it seals all the
 //! time, so many are in the middle of a round. After every death `neptune-server check` finds all as it was written.
+//! Beside them jobs with sources and pictures come and go ([`churn`]).
 //! 10 runs of three to five deaths each quick, 100 long; the seed of a run is printed when it fails.
+
+#[path = "crash/churn.rs"]
+mod churn;
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,6 +26,8 @@ use neptune_fault_fs::FaultFs;
 use neptune_wire::job::ClaimJob;
 use neptune_wire::query::{PointOrder, PointsQuery, TextQuery};
 use neptune_wire::{ChannelName, CreateJob, CreateProject, JobRef};
+
+use self::churn::Churn;
 
 const CLIENTS: usize = 8;
 const CHANNELS: [&str; 3] = ["in order", "out of order", "text"];
@@ -77,6 +83,7 @@ fn run(seed: u64, fault: Fault) -> Result<()> {
     let mut house = House::open(folder.path(), fault)?;
     let mut clients =
         (0..CLIENTS).map(|i| Client::start(&house, folder.path(), i)).collect::<Result<Vec<_>>>()?;
+    let churn = Churn::start(house.server.url(), folder.path());
     let kills = 3 + dice.roll(3);
     for kill in 0..kills {
         let last = kill + 1 == kills;
@@ -118,8 +125,10 @@ fn run(seed: u64, fault: Fault) -> Result<()> {
     let report = sync(&SyncSettings { root, only: None, access, notices: Notices::default() }, &mut |_| {})?;
     ensure!(report.failed.is_empty() && report.in_use.is_empty(), "{report:?}");
     clients.iter().try_for_each(|client| client.check(&house.rest))?;
+    let kept = churn.end(&house.rest).context("jobs that come and go")?;
     house.strike()?;
     house.recover(None)?;
+    kept.check(&house.rest).context("after one more kill")?;
     clients.iter().try_for_each(|client| client.check(&house.rest).context("after one more kill"))?;
     house.server.stop()
 }
