@@ -43,17 +43,11 @@ impl Engine {
     /// # Errors
     ///
     /// [`Refused::Taken`] for a key that a project of another name has.
-    pub async fn import_project(
-        &self,
-        grant: &Grant,
-        import: ImportProject,
-        now: Micros,
-    ) -> Result<Project, Refused> {
+    pub async fn import_project(&self, grant: &Grant, import: ImportProject) -> Result<Project, Refused> {
         grant.check_everything("importing")?;
         let ImportProject { project, retention } = import;
         crate::projects::check_name(&project.name)?;
         crate::life::check_stored_retention(&retention)?;
-        self.core.life.note_import(&project.key, now);
         let core = self.core.clone();
         let imported = async move {
             let _one = core.registry.creating_project.lock().await;
@@ -87,7 +81,7 @@ impl Engine {
         grant.check_everything("importing")?;
         let core = self.core.clone();
         let imported = async move {
-            core.life.note_import(&import.job.project, now);
+            core.note_import(&import.job.project, now)?;
             let cell = core.import_records(&import, now).await?;
             cell.check_kept()?;
             core.import_channels(&cell, &import).await?;
@@ -115,7 +109,7 @@ impl Engine {
         grant.check_everything("importing")?;
         let cell = self.find_job(grant, job)?;
         cell.check_kept()?;
-        self.core.life.note_import(&cell.id.project, now);
+        self.core.note_import(&cell.id.project, now)?;
         let hash = key_hash(key)?;
         let core = self.core.clone();
         let stored = async move {

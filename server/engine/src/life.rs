@@ -99,11 +99,6 @@ impl Life {
         }
     }
 
-    /// Notes that something is being imported into a project: rules of retention leave it alone for a while.
-    pub(crate) fn note_import(&self, project: &ProjectKey, now: Micros) {
-        self.imports.lock().expect(LOCK).insert(project.clone(), now);
-    }
-
     /// While it is held, the bytes of this digest are not removed by the collector, which asks for it too.
     pub(crate) async fn keep_bytes(&self, digest: &Digest) -> MutexGuard<'_, ()> {
         self.keeping[usize::from(digest.as_bytes()[0]) % KEEPING].lock().await
@@ -129,6 +124,13 @@ impl Engine {
 }
 
 impl Core {
+    /// Notes that something is being imported into a project: rules of retention leave it alone for a while.
+    pub(crate) fn note_import(&self, project: &ProjectKey, now: Micros) -> Result<(), Refused> {
+        let project = self.registry.find_project(project)?;
+        self.life.imports.lock().expect(LOCK).insert(project.key.clone(), now);
+        Ok(())
+    }
+
     /// Does what is due by the time, beside whatever else goes on; does nothing while the last call's work goes on.
     pub(crate) fn begin_chores(self: &Arc<Self>, now: Micros) {
         if self.life.busy.swap(true, Ordering::AcqRel) {

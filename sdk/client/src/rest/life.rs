@@ -87,7 +87,8 @@ impl Rest {
     ///
     /// # Errors
     ///
-    /// [`RestError::Refused`] with `taken` when another job has its uid.
+    /// [`RestError::Refused`] with `made-here` when a job that was made on the server has its uid, with `taken` when another
+    /// imported one has.
     pub async fn import_job(&self, import: &ImportJob) -> Result<Job, RestError> {
         self.answer(self.request_json(Method::POST, &["imports", "jobs"], import)?).await
     }

@@ -36,7 +36,7 @@ fn exported(seed: u8, number: u64) -> ImportJob {
 async fn import(engine: &Engine, grant: &Grant, retention: Retention, now: Micros) {
     let created = engine.create_project(grant, project(), now).await.unwrap();
     let other = Project { key: "OTHER".parse().unwrap(), ..created };
-    engine.import_project(grant, ImportProject { project: other, retention }, now).await.unwrap();
+    engine.import_project(grant, ImportProject { project: other, retention }).await.unwrap();
 }
 
 fn of_other(seed: u8, number: u64) -> ImportJob {

@@ -27,7 +27,7 @@ pub(crate) async fn import_project(
     Granted(grant): Granted,
     Json(import): Json<ImportProject>,
 ) -> Result<(StatusCode, Answer<Project>), Failure> {
-    Ok((StatusCode::CREATED, Answer(face.engine.import_project(&grant, import, now()).await?)))
+    Ok((StatusCode::CREATED, Answer(face.engine.import_project(&grant, import).await?)))
 }
 
 /// Takes in a job as it was exported, with its channels and charts; the same job again adds what is missing.
