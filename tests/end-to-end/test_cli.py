@@ -209,7 +209,9 @@ def test_ls_shows_columns_and_groups(server: Server, cli: Cli) -> None:
             "POST", f"/jobs/A-{number + 1}/points", points, {"Idempotency-Key": f"k{number}"}
         )
         assert answer.status == 200, answer.body
-    found = cli.run("ls", "--filter", "metric.loss < 1 and param.lr = 0.1", "--sort", "-metric.loss", "--json")
+    found = cli.run(
+        "ls", "--filter", "metric.loss < 1 and param.lr = 0.1", "--sort", "-metric.loss", "--json"
+    )
     assert [job["name"] for job in json.loads(found.stdout)] == ["n3", "n1"], found.stderr
     rows = cli.run("ls", "--sort", "-metric.loss", "--columns", "name,metric.loss,param.lr,tag", "-n", "2")
     assert [line.split() for line in rows.stdout.splitlines()] == [

@@ -239,6 +239,15 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_column_of_another_length_is_none() {
+        let packed = |count: usize| simple_compress(&vec![1.0_f64; count], &ChunkConfig::default()).unwrap();
+        for count in [0, 1, BLOCK_POINTS - 1, BLOCK_POINTS + 1, 1 << 22] {
+            assert!(read_pco::<f64>(&packed(count), BLOCK_POINTS).is_err(), "{count}");
+        }
+        assert_eq!(read_pco::<f64>(&packed(BLOCK_POINTS), BLOCK_POINTS).unwrap().len(), BLOCK_POINTS);
+    }
+
     proptest! {
         #[test]
         fn every_bit_survives(

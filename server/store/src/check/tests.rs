@@ -305,6 +305,7 @@ async fn named_world() -> World {
         description: String::new(),
         tags: vec![],
         created: Micros(1),
+        arrived: None,
         status,
     };
     let mut writes = Writes::new();

@@ -248,6 +248,40 @@ async fn an_engine_stops_although_the_disk_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_cannot_be_read_is_in_nobodys_way() {
+    for damaged in [1, 2] {
+        let (engine, grant, kv) = engine().await;
+        let mut jobs = Vec::new();
+        for seed in [1, 2] {
+            let (job, _) = running_job(&engine, &grant, seed).await;
+            let (mut sink, mut events, _) = writer(&engine, &grant, &job, session(seed), loss()).await;
+            sink.submit_frame(numbers(session(seed), 1, 0, &[(1.0, 0.5)]), NOW).await;
+            acked(&mut events, session(seed), 1).await;
+            jobs.push(job);
+        }
+        // Of another kind than the channel: taken for nothing, it would be written over.
+        let state = neptune_store::ChannelState::Text(neptune_store::RowsState::default());
+        let mut writes = neptune_store::Writes::new();
+        let record = neptune_store::ChannelStateRecord { seq: 0, state };
+        writes.put_channel_state(&uid(damaged), 0, &record);
+        engine.store().commit(writes).await.unwrap();
+        let engine = engine_over(kv.reborn()).await;
+        let grant = everything(&engine).await;
+        let mut leftovers = engine.core.registry.table.leftovers.subscribe();
+        leftovers.wait_for(|leftovers| *leftovers == Some(false)).await.unwrap();
+        assert_eq!(engine.store().list_jobs_with_frames().await.unwrap(), [uid(damaged)]);
+        for (seed, job) in [1, 2].into_iter().zip(&jobs) {
+            if seed == damaged {
+                let refused = engine.list_channels(&grant, job).await;
+                assert!(matches!(refused, Err(Refused::Storage(_))), "{refused:?}");
+            } else {
+                assert_eq!(points(&engine, &grant, job, "loss").await, [(1.0, 0.5)]);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_frame_in_the_log_hides_no_other() {
     let (engine, grant, kv) = engine().await;
     let (job, _) = running_job(&engine, &grant, 1).await;
