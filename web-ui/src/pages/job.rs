@@ -118,7 +118,12 @@ impl Component for JobPage {
             Msg::Live(event) => return self.heard(ctx, event),
             Msg::Loaded(answer) => self.answered(answer),
             Msg::Abort(reason) => self.abort(ctx, reason),
-            Msg::Aborted(Ok(job)) => self.apply_job(*job),
+            // The answer may come after the live stream has told of the end.
+            Msg::Aborted(Ok(job)) => {
+                if self.loaded.as_ref().is_some_and(|loaded| loaded.job.state.is_live()) {
+                    self.apply_job(*job);
+                }
+            }
             Msg::Aborted(Err(failure)) => self.abort_fault = Some(failure),
             Msg::Refresh => self.refresh = None,
             Msg::Key(tab) => {
