@@ -37,7 +37,7 @@ use crate::registry::{JobCell, LOCK};
 const ROUND_BYTES: u64 = 16 << 20;
 /// Frames of one job for each of its open channels, below which a round would make parts too small.
 const CHANNEL_BYTES: u64 = 2 << 10;
-/// Open points of all jobs, at 24 bytes each; above it senders wait for room.
+/// Open points of all jobs, at 8 to 24 bytes each; above it senders wait for room.
 const OPEN_POINTS: u64 = 48 << 20;
 /// From here on rounds begin without waiting.
 const MANY_POINTS: u64 = OPEN_POINTS / 4 * 3;

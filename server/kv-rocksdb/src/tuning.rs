@@ -1,7 +1,8 @@
 //! What RocksDB is told: memory, files and compaction, per family.
 //!
 //! Memory is taken when needed: an empty store holds next to nothing, a busy one up to the cache plus
-//! [`WRITE_BUFFERS_BYTES`]. Compression is LZ4, which gives up by itself on blocks that do not shrink.
+//! [`WRITE_BUFFERS_BYTES`]. Blocks are compressed by LZ4, which gives up by itself on those that
+//! do not shrink; values in blob files are not.
 
 use neptune_kv::Family;
 use rocksdb::{
@@ -119,8 +120,8 @@ fn family_options(family: Family, cache: &Cache) -> RocksOptions {
             options.set_write_buffer_size(32 << 20);
             options.set_max_write_buffer_number(3);
             options.add_compact_on_deletion_collector_factory(10_000, 5_000, 0.5);
-            // What was written to a file has mostly been cleared when the next one comes: compacting them costs
-            // reading, and gives back all of it.
+            // What was written to a file has mostly been cleared when the next one comes: compacting them moves
+            // keys alone, and gives back all of it.
             options.set_level_zero_file_num_compaction_trigger(2);
             keep_values_in_blob_files(&mut options, cache);
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub enum Family {
     /// Small records that are read and rewritten: jobs, queues, heads of things.
     State,
-    /// Appended in order, read after a restart, cleared in ranges: frames on their way into chunks.
+    /// Appended in order, read after a restart, cleared soon: frames on their way into chunks.
     Log,
     /// Large values, written once and read often: sealed chunks, summaries, blocks of text.
     Bulk,
