@@ -6,8 +6,8 @@
 
 use neptune_kv::Family;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Env, LogLevel,
-    Options as RocksOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    Env, LogLevel, Options as RocksOptions,
 };
 
 /// All write buffers together; reached only under load.
@@ -102,6 +102,12 @@ fn family_options(family: Family, cache: &Cache) -> RocksOptions {
     // Indexes and filters count as cache, so memory is bounded by one figure.
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In pieces: the filter of a whole file, a megabyte and more, would fit into no part of the cache and be read again
+    // for each key that is looked for.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_metadata_block_size(4 << 10);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_block_size(16 << 10);
     blocks.set_format_version(6);
 
