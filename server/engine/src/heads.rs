@@ -53,6 +53,8 @@ pub(crate) struct JobHeads {
     sealer: Weak<Sealer>,
     /// The stored record of how far the job is sealed; held over a round.
     pub(crate) seal: tokio::sync::Mutex<Option<SealRecord>>,
+    /// Frames that the seal says are cleared may still be there.
+    pub(crate) uncleared: AtomicBool,
     used: AtomicI64,
     /// It differs from what is stored: nothing may be written by it any more.
     stale: AtomicBool,
@@ -190,6 +192,7 @@ impl JobHeads {
             open: Open::default(),
             sealer: Arc::downgrade(sealer),
             seal: tokio::sync::Mutex::new(seal),
+            uncleared: AtomicBool::new(false),
             used: AtomicI64::new(0),
             stale: AtomicBool::new(false),
         };

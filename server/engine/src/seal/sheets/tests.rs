@@ -352,6 +352,22 @@ async fn slow_channels_have_few_sheets() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn frames_whose_clearing_failed_are_cleared_by_the_next_round() {
+    let mut world = World::new().await;
+    for _ in 0..600 {
+        world.frame(&[Part::Numbers(1)], false).await;
+    }
+    world.kv.script([Trouble::None, Trouble::None, Trouble::UnknownLost]);
+    world.engine.core.seal_job(&world.heads).await.unwrap_err();
+    let frames = async |world: &World| {
+        world.engine.store().check(world.engine.blobs(), &mut |_| ()).await.unwrap().frames
+    };
+    assert_eq!(frames(&world).await, 600);
+    world.seal().await;
+    assert_eq!(frames(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_round_of_many_commits_may_die_at_each_of_them() {
     // Rows for which the last sheet is light, is written again, and then ends before its old rows did: the full sheet is
     // halved twice, and the last of the old rows is in the second quarter.
