@@ -273,7 +273,8 @@ impl Registry {
 
     /// Gives back the memory of points that nobody asked for in a while.
     pub(crate) fn forget_idle(&self, now: Micros) {
-        self.loaded.lock().expect(LOCK).retain(|_, cell| cell.keeps_heads(now));
+        let is_told = !self.table.has_failed();
+        self.loaded.lock().expect(LOCK).retain(|_, cell| cell.keeps_heads(now, is_told));
     }
 }
 

@@ -118,7 +118,7 @@ impl Table {
     }
 
     /// Whether a change of it stopped half-way, so that nothing can be known from it any more.
-    fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.rows.is_poisoned() || self.taking.is_poisoned()
     }
 

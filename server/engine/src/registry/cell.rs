@@ -333,14 +333,15 @@ impl JobCell {
         }
     }
 
-    /// Whether the job's products stay in memory, because somebody used them not long ago.
-    pub(super) fn keeps_heads(&self, now: Micros) -> bool {
+    /// Whether the job's products stay in memory, because somebody used them not long ago, or because the table has still to
+    /// hear of them if it ever will (`is_told`).
+    pub(super) fn keeps_heads(&self, now: Micros, is_told: bool) -> bool {
         let mut held = self.heads.write().expect(LOCK);
         let idle = |heads: &Arc<JobHeads>| {
             // Only this lock hands out further references, so a count of one stays one.
             Arc::strong_count(heads) == 1
                 && heads.idle_since(now).is_some_and(|idle| idle > IDLE_MICROS)
-                && !heads.lock().has_fresh()
+                && !(is_told && heads.lock().has_fresh())
         };
         if held.as_ref().is_some_and(idle) {
             *held = None;
