@@ -216,9 +216,19 @@ impl Engine {
             removed_jobs: now(&counters.removed_jobs),
             removed_blobs: now(&counters.removed_blobs),
             freed_bytes: now(&counters.freed_bytes),
-            read_only: self.core.store.disk().is_full(),
-            failed: self.core.has_failed(),
+            read_only: self.is_read_only(),
+            failed: self.has_failed(),
         }
+    }
+
+    /// Whether the disk is full: reading works, writing resumes by itself. Waits for nothing.
+    pub fn is_read_only(&self) -> bool {
+        self.core.store.disk().is_full()
+    }
+
+    /// Whether the disk or the background work has failed: nothing is written until the next start. Waits for nothing.
+    pub fn has_failed(&self) -> bool {
+        self.core.has_failed()
     }
 
     /// Moves what only time moves: silent and lost attempts, and memory of jobs that nobody asked about for a while.

@@ -18,12 +18,11 @@ use crate::openapi::ProblemAnswer;
 /// Says what this server is and how it is entered; needs no token.
 #[utoipa::path(get, path = "/api/v1/server", tag = "server", security(()), responses((status = 200, body = Server)))]
 pub(crate) async fn server_info(State(face): State<Arc<Shared>>) -> Answer<Server> {
-    let stats = face.engine.stats();
     Answer(Server {
         version: face.settings.version.to_owned(),
         access: face.settings.access_kind(),
-        read_only: stats.read_only,
-        failed: stats.failed,
+        read_only: face.engine.is_read_only(),
+        failed: face.engine.has_failed(),
     })
 }
 
@@ -45,11 +44,10 @@ pub(crate) async fn ready(State(face): State<Arc<Shared>>) -> Result<&'static st
     if face.stopping.is_cancelled() {
         return Err(Failure::Stopping);
     }
-    let stats = face.engine.stats();
-    if stats.failed {
+    if face.engine.has_failed() {
         return Err(Failure::Engine(Refused::Failed));
     }
-    if stats.read_only {
+    if face.engine.is_read_only() {
         return Err(Failure::Engine(Refused::ReadOnly));
     }
     Ok("ready\n")
