@@ -120,7 +120,7 @@ impl Component for JobPage {
             Msg::Abort(reason) => self.abort(ctx, reason),
             // The answer may come after the live stream has told of the end.
             Msg::Aborted(Ok(job)) => {
-                if self.loaded.as_ref().is_some_and(|loaded| loaded.job.state.is_live()) {
+                if self.loaded.as_ref().is_some_and(|loaded| !loaded.job.state.is_ended()) {
                     self.apply_job(*job);
                 }
             }
