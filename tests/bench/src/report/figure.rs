@@ -90,6 +90,8 @@ impl Figure {
         }
         let rank = |value: Option<f64>, goal: Option<Goal>| {
             let (Some(value), Some(goal)) = (value, goal) else { return 0 };
+            // As it is printed: of what is sent at the very pace of a target the last is always still on its way.
+            let value = to_three_digits(value);
             let reached = |goal: f64| if self.more_is_better { value >= goal } else { value <= goal };
             match (reached(goal.target), reached(goal.floor)) {
                 (true, _) => 1,
@@ -161,6 +163,11 @@ pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     sorted.get((part * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
+/// The value with three significant digits.
+fn to_three_digits(value: f64) -> f64 {
+    format!("{value:.2e}").parse().unwrap_or(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +201,8 @@ mod tests {
         let rate =
             |value| Figure::rate(1, "ingest", value, "points/s").aiming(Goal { target: 3e6, floor: 1e6 });
         assert_eq!(rate(3e6).verdict(), "target");
+        assert_eq!(rate(2.9951e6).verdict(), "target", "which is printed as 3.00 M");
+        assert_eq!(rate(2.9949e6).verdict(), "floor");
         assert_eq!(rate(1e6).verdict(), "floor");
         assert_eq!(rate(0.9e6).verdict(), "BELOW");
         assert_eq!(rate(f64::NAN).verdict(), "BELOW");

@@ -46,15 +46,13 @@ pub(crate) fn measure(world: &mut World) -> Result<Vec<Figure>> {
     let (outcome, killed) =
         bench.wait(async { tokio::try_join!(swarm.run(plan), kill_after(pid, LEAD + length)) })?;
     let seconds = (LEAD + length).as_secs_f64();
-    // On average a client's first message is due half an interval after the start, and stands for a whole one.
-    let covered = seconds + EVERY.as_secs_f64() / 2.0;
     let what = format!("{total} channels, 1 point/s each, {} s", length.as_secs());
     let unlike = |figure: Figure| {
         if total == FULL { figure } else { figure.unjudged("the target is for 1e6 channels") }
     };
     let mut figures = vec![
         unlike(
-            Figure::rate(3, &what, outcome.acked_points() as f64 / covered, "points/s")
+            Figure::rate(3, &what, outcome.acked_points() as f64 / seconds, "points/s")
                 .aiming(Goal { target: 1e6, floor: 3e5 }),
         ),
         Figure::times(3, format!("{what}: acknowledged after"), &outcome.ack_millis(), "ms"),
