@@ -7,6 +7,7 @@ import http.client
 import http.server
 import json
 import pathlib
+import random
 import shutil
 import subprocess
 import threading
@@ -228,7 +229,7 @@ class Counting(http.server.ThreadingHTTPServer):
         self.program: subprocess.Popen[str] | None = None
         super().__init__(("127.0.0.1", 0), Passing)
 
-    def is_last(self) -> bool:
+    def is_last(self, request: str) -> bool:
         with self.lock:
             self.left -= 1
             return self.left == 0
@@ -247,7 +248,7 @@ class Passing(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def pass_on(self) -> None:
-        is_last = self.server.is_last()
+        is_last = self.server.is_last(f"{self.command} {self.path}")
         if is_last and not self.server.answers:
             return self.server.kill()
         length = int(self.headers.get("Content-Length") or 0)
@@ -305,3 +306,89 @@ def test_an_import_killed_at_any_request_and_repeated_is_whole(answers: bool, tm
         assert json.loads(again.stdout) == {"jobs": 6, "points": 0, "here": [], "failed": []}
         counting.shutdown()
     check(other)
+
+
+class Meddling(Counting):
+    """Passes requests on; something else is done to the server before the n-th, or each (0), whose address has certain words."""
+
+    def __init__(self, server: Server, words: str, nth: int, then: Callable[[], Any]) -> None:
+        super().__init__(server)
+        self.words, self.left, self.then = words, nth, then
+        self.each = nth == 0
+
+    def is_last(self, request: str) -> bool:
+        if self.words in request and (super().is_last(request) or self.each):
+            self.then()
+        return False
+
+
+@contextlib.contextmanager
+def meddled(server: Server, words: str, nth: int, then: Callable[[], Any]) -> Iterator[str]:
+    """The address at which that is done; it must have been asked for so often in the end."""
+    with Meddling(server, words, nth, then) as meddling:
+        threading.Thread(target=meddling.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{meddling.server_port}"
+        meddling.shutdown()
+        assert meddling.left <= 0, f"{words} was not asked for often enough: {meddling.left}"
+
+
+def fill_and_export(first: Server, second: Server, tmp_path: pathlib.Path, parts: list[int]) -> str:
+    """A job, exported early with the first part of its points, imported by the second server, and exported late with all."""
+    values = random.Random(7)
+    assert first.request("POST", "/projects", {"key": "LONG", "name": "long"}).status == 201
+    job = str(first.request("POST", "/jobs", {"project": "LONG", "name": "long"}).json()["id"])
+    cli = Cli(tmp_path, first.url)
+    for part, points in enumerate(parts):
+        steps = range(part * 100_000, part * 100_000 + points)
+        body = {"y": [[step, values.random()] for step in steps], "note": [[part, f"part {part}"]]}
+        stored = first.request("POST", f"/jobs/{job}/points", body, {"Idempotency-Key": f"{part}"})
+        assert stored.status == 200, stored.body
+        if part == 0:
+            assert cli.run("export", "LONG", "--to", "early").returncode == 0
+            assert Cli(tmp_path, second.url).run("import", "early").returncode == 0
+    assert cli.run("export", "LONG", "--to", "late").returncode == 0
+    return job
+
+
+def test_imports_of_a_later_export_at_once_bring_it_once(tmp_path: pathlib.Path) -> None:
+    with started(tmp_path / "from") as first, started(tmp_path / "to") as second:
+        # The early one is of less than one request of an import, what is late of several.
+        fill_and_export(first, second, tmp_path, [100, 30_000, 30_000, 30_000])
+        beside: list[dict[str, Any]] = []
+
+        def import_beside() -> None:
+            imported = Cli(tmp_path, second.url).run("import", "late", "--json")
+            assert imported.returncode == 0, imported.stderr
+            beside.append(json.loads(imported.stdout))
+
+        # After one that another export has the key of, and the first behind what that one brought.
+        with meddled(second, "/frames", 3, import_beside) as url:
+            imported = Cli(tmp_path, url).run("import", "late", "--json")
+        assert imported.returncode == 0, imported.stderr
+        mine, others = json.loads(imported.stdout), beside[0]
+        assert mine["points"] > 0 and others["points"] > 0 and mine["points"] + others["points"] == 90_003
+        assert all_answers(second) == all_answers(first)
+    check(second)
+
+
+def test_an_import_gives_up_where_others_are_always_sooner(tmp_path: pathlib.Path) -> None:
+    with started(tmp_path / "from") as first, started(tmp_path / "to") as second:
+        job = fill_and_export(first, second, tmp_path, [100, 100])
+        added: list[int] = []
+
+        def add() -> None:
+            added.append(len(added))
+            body = {"more": [[added[-1], 1]]}
+            stored = second.request("POST", f"/jobs/{job}/points", body, {"Idempotency-Key": f"{len(added)}"})
+            assert stored.status == 200, stored.body
+
+        with meddled(second, "/frames", 0, add) as url:
+            imported = Cli(tmp_path, url).run("import", "late", "--json")
+        assert imported.returncode == 1, imported.stderr
+        (failed,) = json.loads(imported.stdout)["failed"]
+        assert failed["job"] == job and "somebody else adds points to it" in failed["why"], failed
+        assert len(added) == 9, "once by the keys of the first import, 8 times behind what is there"
+        assert Cli(tmp_path, second.url).run("import", "late").returncode == 0
+        assert second.points(job, "y") == first.points(job, "y")
+        assert second.points(job, "more")["x"] == added
+    check(second)

@@ -28,6 +28,8 @@ use crate::{size, target};
 
 /// Channels in one request.
 const CHANNELS: usize = 2_000;
+/// So often in a row others may have been sooner: each time they brought something.
+const TRIES: u32 = 8;
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -145,15 +147,22 @@ async fn import_job(
     let job = import_records(rest, folder, import).await?;
     let this = JobRef::Uid(import.job.uid);
     let points = Points { rest, parcel, folder, import };
-    match points.send(&There::nothing()).await {
-        Ok(Sent { points, .. }) => return Ok(Taken { points, missing: find_other_end(&import.job, &job) }),
-        // Another export of it was imported before: the requests that brought it were cut elsewhere.
-        Err(CliError::Rest(error)) if error.code() == Some(Code::Taken) => {}
+    let mut new = 0;
+    let missing = match points.send(&There::nothing(), &mut new).await {
+        Ok(_) => None,
+        Err(error) if is_elsewhere(&error) => {
+            let rows = points.send_behind(&this, &mut new).await?;
+            There::read(rest, &this).await?.find_missing(import, &rows)
+        }
         Err(error) => return Err(error),
-    }
-    let Sent { points, rows } = points.send(&There::read(rest, &this).await?).await?;
-    let missing = There::read(rest, &this).await?.find_missing(import, &rows);
-    Ok(Taken { points, missing: missing.or_else(|| find_other_end(&import.job, &job)) })
+    };
+    Ok(Taken { points: new, missing: missing.or_else(|| find_other_end(&import.job, &job)) })
+}
+
+/// Whether the points that are there were brought by other requests: by an import of another export of the job, before this
+/// one or beside it.
+fn is_elsewhere(error: &CliError) -> bool {
+    matches!(error, CliError::Rest(error) if matches!(error.code(), Some(Code::Taken | Code::CountDiffers)))
 }
 
 /// What the record here does not have, as it was made by an earlier export: it never changes by an import.
@@ -176,19 +185,28 @@ struct Points<'a> {
     import: &'a ImportJob,
 }
 
-/// What was sent.
-struct Sent {
-    /// Points that were not there before.
-    points: u64,
-    /// How much the export has of each channel: points, bytes of a log.
-    rows: Vec<u64>,
-}
-
 impl Points<'_> {
-    /// Sends all that is not there.
-    async fn send(&self, there: &There) -> Result<Sent, CliError> {
+    /// Goes on behind what is there, as often as that grows meanwhile; counts the points that are `new`, and answers as
+    /// [`Self::send`].
+    async fn send_behind(&self, job: &JobRef, new: &mut u64) -> Result<Vec<u64>, CliError> {
+        let mut in_vain = 0;
+        while in_vain < TRIES {
+            let there = There::read(self.rest, job).await?;
+            let before = *new;
+            match self.send(&there, new).await {
+                // Whoever brings something is not held up for ever: there is an end of it.
+                Err(error) if is_elsewhere(&error) => in_vain = if *new > before { 0 } else { in_vain + 1 },
+                outcome => return outcome,
+            }
+        }
+        Err(CliError::refused("somebody else adds points to it; import again when that has ended"))
+    }
+
+    /// Sends all that is not there and counts the points that are `new`; answers how much the export has of each channel:
+    /// points, bytes of a log.
+    async fn send(&self, there: &There, new: &mut u64) -> Result<Vec<u64>, CliError> {
         let this = JobRef::Uid(self.import.job.uid);
-        let mut frames = Frames::new(self.rest, this, there.keys());
+        let mut frames = Frames::new(self.rest, this, there, new);
         let mut rows = Vec::with_capacity(self.import.channels.len());
         for (number, channel) in self.import.channels.iter().enumerate() {
             let path = self.parcel.path(&parcel::channel(self.folder, number, "parquet"))?;
@@ -210,7 +228,8 @@ impl Points<'_> {
                 self.send_table(&mut frames, table, there, number).await?;
             }
         }
-        Ok(Sent { points: frames.finish().await?, rows })
+        frames.finish().await?;
+        Ok(rows)
     }
 
     async fn send_table(

@@ -148,3 +148,16 @@ pub struct ImportJob {
     #[serde(default)]
     pub charts: Vec<Chart>,
 }
+
+/// `POST /imports/jobs/{id}/frames?…`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct ImportFramesQuery {
+    /// How many points the job has here before these, as far as the sender knows: the sum of `summary.count` over all its
+    /// channels but logs. Refused with `count-differs` when it has others, as somebody else adds to it. Bytes of a log say
+    /// themselves where they belong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
+}

@@ -126,6 +126,8 @@ codes! {
     MadeHere = "made-here", "made on this server";
     /// A channel of this name exists with another kind.
     ChannelKindDiffers = "channel-kind-differs", "channel exists with another kind";
+    /// The job has more or fewer points than those behind which an import goes on: somebody else added to it.
+    CountDiffers = "count-differs", "count of points differs";
     /// The uploaded bytes do not have the digest of the address.
     DigestDiffers = "digest-differs", "digest differs";
     /// The job's state does not allow it.

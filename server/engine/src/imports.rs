@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::access::attempt_token;
 use crate::channels::{NEW_CHANNELS, NewChannels};
 use crate::engine::Core;
-use crate::heads::{DIRECT, JobHeads};
+use crate::heads::{DIRECT, Head, JobHeads};
 use crate::ingest::check::check_kind;
 use crate::ingest::json::{FRAMES_BYTES, key_hash};
 use crate::ingest::lane::{Entry, JsonEntry};
@@ -36,6 +36,19 @@ use crate::{Engine, Grant, Refused};
 
 /// Attempts of one imported job: with its other records they fit one commit.
 const ATTEMPTS: usize = 100;
+
+/// One request of frames of an imported job.
+#[derive(Debug, Clone)]
+pub struct ImportFrames<'a> {
+    /// Under which they are stored once.
+    pub key: &'a str,
+    /// How many points the job has before these, in all channels but logs, whose bytes say where they belong; not compared
+    /// when nobody says it.
+    pub behind: Option<u64>,
+    /// Each a length as u32, little-endian, and the frame, whose channel numbers are the job's own. Together they fit one
+    /// commit.
+    pub bytes: Bytes,
+}
 
 impl Engine {
     /// Takes in a project as it was exported; one of the same key and name stays as it is.
@@ -91,25 +104,24 @@ impl Engine {
         Ok(job)
     }
 
-    /// Stores frames of an imported job, once per key: each a length as u32, little-endian, and the frame, whose channel
-    /// numbers are the job's own. Together they fit one commit.
+    /// Stores frames of an imported job, once per key.
     ///
     /// # Errors
     ///
-    /// [`Refused::DamagedFrame`], [`Refused::UnboundChannel`], [`Refused::ChannelKindDiffers`], [`Refused::TooLarge`];
-    /// nothing is stored then.
+    /// [`Refused::CountDiffers`], [`Refused::DamagedFrame`], [`Refused::UnboundChannel`], [`Refused::ChannelKindDiffers`],
+    /// [`Refused::TooLarge`]; nothing is stored then.
     pub async fn import_frames(
         &self,
         grant: &Grant,
         job: &JobRef,
-        key: &str,
-        bytes: Bytes,
+        import: ImportFrames<'_>,
         now: Micros,
     ) -> Result<Appended, Refused> {
         grant.check_everything("importing")?;
         let cell = self.find_job(grant, job)?;
         cell.check_kept()?;
         self.core.note_import(&cell.id.project, now)?;
+        let ImportFrames { key, behind, bytes } = import;
         let hash = key_hash(key)?;
         let core = self.core.clone();
         let stored = async move {
@@ -122,6 +134,9 @@ impl Engine {
                     return Err(Refused::Taken { what: "idempotency key", by });
                 }
                 return Ok(Appended { points: before.points, repeated: true });
+            }
+            if let Some(behind) = behind {
+                check_behind(&heads, behind)?;
             }
             let Parsed { frames, points, images } = read_frames(&bytes, &heads, &core.store.limits())?;
             core.sealer.room(&heads, &core.stopping).await;
@@ -148,6 +163,16 @@ struct Parsed {
     points: u64,
     /// Each once.
     images: Vec<Digest>,
+}
+
+/// Refuses what would not go on where the job's points end: two imports at once would bring the same twice.
+///
+/// Counts only grow, so one sum tells of every channel.
+fn check_behind(heads: &JobHeads, behind: u64) -> Result<(), Refused> {
+    let inner = heads.lock();
+    let channels = inner.channels.iter().filter(|channel| !matches!(channel.head, Head::Log(_)));
+    let found: u64 = channels.map(|channel| channel.count()).sum();
+    if found == behind { Ok(()) } else { Err(Refused::CountDiffers { found, behind }) }
 }
 
 fn read_frames(bytes: &Bytes, heads: &JobHeads, limits: &Limits) -> Result<Parsed, Refused> {

@@ -35,6 +35,7 @@ pub use access::{Access, Grant};
 pub use blobs::BlobRead;
 pub use control::Control;
 pub use engine::{Engine, Stats, Times};
+pub use imports::ImportFrames;
 pub use ingest::{IngestEvent, IngestEvents, IngestSink, RefusedChannelWhy};
 pub use life::BlobsKept;
 pub use live::{LiveEvent, LivePoints, Subscription};

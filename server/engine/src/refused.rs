@@ -53,6 +53,11 @@ pub enum Refused {
     /// An import brings a job that was made on this server, which is left as it is.
     #[error("job {job} was made on this server and is left as it is")]
     MadeHere { job: JobId },
+    /// An import goes on behind points that are not all that the job has.
+    #[error(
+        "the job has {found} points, not {behind}; read its channels again and go on behind what is there"
+    )]
+    CountDiffers { found: u64, behind: u64 },
     /// A channel of the name exists with another kind.
     #[error("channel {channel} exists and is {exists:?}, not {asked:?}", exists = exists.as_str(), asked = asked.as_str())]
     ChannelKindDiffers { channel: ChannelName, exists: ChannelKind, asked: ChannelKind },

@@ -163,6 +163,7 @@ fn outline_of_refused(refused: &Refused) -> (StatusCode, Code, Option<String>) {
         Refused::UnknownFile { .. } => missing(Code::UnknownFile, "path"),
         Refused::Taken { .. } => conflict(Code::Taken),
         Refused::MadeHere { .. } => (StatusCode::CONFLICT, Code::MadeHere, Some("job.uid".to_owned())),
+        Refused::CountDiffers { .. } => (StatusCode::CONFLICT, Code::CountDiffers, Some("behind".to_owned())),
         Refused::ChannelKindDiffers { .. } => {
             (StatusCode::CONFLICT, Code::ChannelKindDiffers, Some("kind".to_owned()))
         }

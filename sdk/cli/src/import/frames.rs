@@ -7,8 +7,10 @@ use std::path::Path;
 
 use neptune_client::rest::Rest;
 use neptune_wire::frame::{FRAME_BYTES, FrameBuilder, ImageRecord};
+use neptune_wire::life::ImportFramesQuery;
 use neptune_wire::{JobRef, SessionId};
 
+use super::there::There;
 use crate::error::CliError;
 use crate::tables::{Column, TableReader};
 
@@ -24,17 +26,33 @@ pub(super) struct Frames<'a> {
     job: JobRef,
     /// What all keys begin with.
     keys: String,
+    /// Points behind which the next request goes on; logs do not count.
+    behind: u64,
     open: FrameBuilder,
+    /// Points in it that count.
+    open_points: u64,
     request: Vec<u8>,
+    request_points: u64,
     requests: u64,
-    /// Points that were not there before.
-    points: u64,
+    /// Counts points that were not there before.
+    new: &'a mut u64,
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(rest: &'a Rest, job: JobRef, keys: String) -> Frames<'a> {
-        let open = FrameBuilder::new(SESSION, 1);
-        Frames { rest, job, keys, open, request: vec![], requests: 0, points: 0 }
+    /// Frames that go on behind what is there.
+    pub(super) fn new(rest: &'a Rest, job: JobRef, there: &There, new: &'a mut u64) -> Frames<'a> {
+        Frames {
+            rest,
+            job,
+            keys: there.keys(),
+            behind: there.count(),
+            open: FrameBuilder::new(SESSION, 1),
+            open_points: 0,
+            request: vec![],
+            request_points: 0,
+            requests: 0,
+            new,
+        }
     }
 
     pub(super) async fn push_numbers(&mut self, channel: u32, rows: &[Column]) -> Result<(), CliError> {
@@ -43,8 +61,9 @@ impl<'a> Frames<'a> {
         while at < x.len() {
             let end = x.len().min(at + STEP_POINTS);
             while at < end {
-                at +=
-                    self.push(|frame| frame.push_numeric(channel, &x[at..end], &y[at..end], &time[at..end]))?;
+                at += self.push_points(|frame| {
+                    frame.push_numeric(channel, &x[at..end], &y[at..end], &time[at..end])
+                })?;
             }
             self.send_if_full().await?;
         }
@@ -54,7 +73,9 @@ impl<'a> Frames<'a> {
     pub(super) async fn push_texts(&mut self, channel: u32, rows: &[Column]) -> Result<(), CliError> {
         let (x, time, continues) = (rows[0].doubles(), rows[1].integers(), rows[3].flags());
         for (at, text) in rows[2].texts().iter().enumerate() {
-            self.push(|frame| usize::from(frame.push_text(channel, x[at], time[at], text, continues[at])))?;
+            self.push_points(|frame| {
+                usize::from(frame.push_text(channel, x[at], time[at], text, continues[at]))
+            })?;
             self.send_if_full().await?;
         }
         Ok(())
@@ -74,7 +95,7 @@ impl<'a> Frames<'a> {
                 size_bytes: integer(6).try_into().map_err(|_| wrong("size"))?,
                 digest: digest.parse().map_err(|_| wrong("digest"))?,
             };
-            self.push(|frame| usize::from(frame.push_image(channel, &image)))?;
+            self.push_points(|frame| usize::from(frame.push_image(channel, &image)))?;
             self.send_if_full().await?;
         }
         Ok(())
@@ -126,6 +147,13 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
+    /// Pushes points, not bytes of a log.
+    fn push_points(&mut self, push: impl Fn(&mut FrameBuilder) -> usize) -> Result<usize, CliError> {
+        let taken = self.push(push)?;
+        self.open_points += taken as u64;
+        Ok(taken)
+    }
+
     /// Pushes into the open frame, or into a new one when it is full; answers what `push` answers.
     fn push(&mut self, push: impl Fn(&mut FrameBuilder) -> usize) -> Result<usize, CliError> {
         let taken = push(&mut self.open);
@@ -143,6 +171,7 @@ impl<'a> Frames<'a> {
         let full = std::mem::replace(&mut self.open, FrameBuilder::new(SESSION, 1)).finish();
         self.request.extend_from_slice(&(full.len() as u32).to_le_bytes());
         self.request.extend_from_slice(&full);
+        self.request_points += std::mem::take(&mut self.open_points);
     }
 
     async fn send_if_full(&mut self) -> Result<(), CliError> {
@@ -153,21 +182,23 @@ impl<'a> Frames<'a> {
         self.requests += 1;
         let key = format!("{}{}", self.keys, self.requests);
         let frames = std::mem::take(&mut self.request);
-        let appended = self.rest.import_frames(&self.job, &key, frames.into()).await?;
+        let place = ImportFramesQuery { behind: Some(self.behind) };
+        let appended = self.rest.import_frames(&self.job, &key, &place, frames.into()).await?;
+        self.behind += std::mem::take(&mut self.request_points);
         if !appended.repeated {
-            self.points += appended.points;
+            *self.new += appended.points;
         }
         Ok(())
     }
 
-    /// Sends what is left; answers how many points are new.
-    pub(super) async fn finish(mut self) -> Result<u64, CliError> {
+    /// Sends what is left.
+    pub(super) async fn finish(mut self) -> Result<(), CliError> {
         if !self.open.is_empty() {
             self.close();
         }
         if !self.request.is_empty() {
             self.send().await?;
         }
-        Ok(self.points)
+        Ok(())
     }
 }

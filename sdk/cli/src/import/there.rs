@@ -36,6 +36,12 @@ impl There {
         format!("import-behind-{}-", digest_bytes(&place))
     }
 
+    /// Points of all channels but logs.
+    pub(super) fn count(&self) -> u64 {
+        let channels = self.channels.iter().filter(|channel| channel.origin.log_name().is_none());
+        channels.map(|channel| channel.summary.count).sum()
+    }
+
     /// What is to be left out of a channel's points.
     pub(super) fn behind(&self, number: usize) -> Behind<'_> {
         let channel = self.channels.get(number);
@@ -110,7 +116,7 @@ fn is_last(rows: &[Column], at: usize, kind: ChannelKind, summary: &ChannelSumma
 
 #[cfg(test)]
 mod tests {
-    use neptune_wire::Micros;
+    use neptune_wire::{ChannelOrigin, Micros};
 
     use super::*;
 
@@ -167,5 +173,12 @@ mod tests {
         assert_eq!(There::nothing().keys(), "import-");
         assert_eq!(keys(3), keys(3));
         assert_ne!(keys(3), keys(4));
+    }
+
+    #[test]
+    fn what_is_there_is_counted_without_logs() {
+        let log = Channel { origin: ChannelOrigin::Stdout, kind: ChannelKind::Text, ..channel(7, 0.0) };
+        let there = There { channels: vec![channel(3, 1.0), log, channel(5, 2.0)] };
+        assert_eq!((there.count(), There::nothing().count()), (8, 0));
     }
 }

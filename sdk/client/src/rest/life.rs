@@ -1,7 +1,9 @@
 //! Deleting and restoring jobs, rules of retention, importing.
 
 use bytes::Bytes;
-use neptune_wire::life::{Collected, DeleteQuery, DeleteReceipt, ImportJob, ImportProject};
+use neptune_wire::life::{
+    Collected, DeleteQuery, DeleteReceipt, ImportFramesQuery, ImportJob, ImportProject,
+};
 use neptune_wire::project::{Retention, RetentionPreview};
 use neptune_wire::query::Appended;
 use neptune_wire::{Job, JobRef, Project, ProjectKey};
@@ -97,10 +99,17 @@ impl Rest {
     ///
     /// # Errors
     ///
-    /// [`RestError::Refused`]; then none of them is stored.
-    pub async fn import_frames(&self, job: &JobRef, key: &str, frames: Bytes) -> Result<Appended, RestError> {
+    /// [`RestError::Refused`], with `count-differs` when the job's points do not end where these go on; then none of them
+    /// is stored.
+    pub async fn import_frames(
+        &self,
+        job: &JobRef,
+        key: &str,
+        place: &ImportFramesQuery,
+        frames: Bytes,
+    ) -> Result<Appended, RestError> {
         let request = self.request(Method::POST, &["imports", "jobs", &job.to_string(), "frames"])?;
         let request = request.header(header::CONTENT_TYPE, "application/octet-stream");
-        self.answer(request.header("Idempotency-Key", key).body(frames)).await
+        self.answer(request.query(place).header("Idempotency-Key", key).body(frames)).await
     }
 }

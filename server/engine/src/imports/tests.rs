@@ -2,7 +2,7 @@
 
 use neptune_wire::frame::FrameBuilder;
 use neptune_wire::job::JobsQuery;
-use neptune_wire::query::TextQuery;
+use neptune_wire::query::{PointsQuery, TextQuery};
 use neptune_wire::table::JobsAnswer;
 use neptune_wire::{ChannelKind, ChannelOrigin, CreateChannel, JobId, Retention, RetentionRule};
 
@@ -67,6 +67,11 @@ fn frames(count: u64) -> Bytes {
     bytes.into()
 }
 
+/// Frames that go on wherever the job's points end.
+fn request(key: &str, bytes: Bytes) -> ImportFrames<'_> {
+    ImportFrames { key, behind: None, bytes }
+}
+
 #[tokio::test]
 async fn a_number_that_leaves_no_room_is_refused_and_the_last_one_ends_the_count() {
     let (engine, grant, _) = engine().await;
@@ -99,9 +104,50 @@ async fn a_job_that_was_made_here_is_told_from_one_that_is_taken() {
     let refused = engine.import_job(&grant, another, NOW).await;
     assert!(matches!(refused, Err(Refused::Taken { .. })), "{refused:?}");
     let job = JobRef::Uid(uid(2));
-    engine.import_frames(&grant, &job, "k", frames(1), NOW).await.unwrap();
-    let refused = engine.import_frames(&grant, &job, "k", frames(2), NOW).await;
+    engine.import_frames(&grant, &job, request("k", frames(1)), NOW).await.unwrap();
+    let refused = engine.import_frames(&grant, &job, request("k", frames(2)), NOW).await;
     assert!(matches!(refused, Err(Refused::Taken { .. })), "{refused:?}");
+}
+
+/// Two imports of one job at once: what both bring is stored once, whatever keys they take, and a log is in nobody's way.
+#[tokio::test]
+async fn frames_go_on_where_the_points_end_or_are_refused() {
+    let (engine, grant, _) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let mut import = exported(1, 1);
+    let log =
+        CreateChannel { name: name("sys/stdout"), kind: ChannelKind::Text, origin: ChannelOrigin::Stdout };
+    let loss = CreateChannel { name: name("loss"), kind: ChannelKind::Numeric, ..import.channels[0].clone() };
+    import.channels.extend([log, loss]);
+    engine.import_job(&grant, import, NOW).await.unwrap();
+    let job = &JobRef::Uid(uid(1));
+    let send = async |key, behind, bytes| {
+        let import = ImportFrames { key, behind: Some(behind), bytes };
+        engine.import_frames(&grant, job, import, NOW).await
+    };
+    let one = |frame: Bytes| {
+        let mut bytes = (frame.len() as u32).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&frame);
+        Bytes::from(bytes)
+    };
+    let stored = |points| Appended { points, repeated: false };
+    assert_eq!(send("a-1", 0, frames(3)).await.unwrap(), stored(3));
+    let line = one(crate::testing::log(DIRECT, 1, 1, 0, b"a line\n"));
+    assert_eq!(send("a-2", 3, line).await.unwrap(), stored(1));
+    assert_eq!(
+        send("a-3", 3, one(numbers(DIRECT, 1, 2, &[(1.0, 2.0), (2.0, 3.0)]))).await.unwrap(),
+        stored(2)
+    );
+    // Another one began when there were 3, or will when there are 6.
+    for behind in [3, 6] {
+        let refused = send("b-1", behind, one(numbers(DIRECT, 1, 2, &[(1.0, 2.0)]))).await.unwrap_err();
+        assert!(matches!(refused, Refused::CountDiffers { found: 5, .. }), "{refused:?}");
+    }
+    // What is stored was answered already, wherever the points end now.
+    assert_eq!(send("a-1", 0, frames(3)).await.unwrap(), Appended { points: 3, repeated: true });
+    assert_eq!(send("b-1", 5, one(numbers(DIRECT, 1, 2, &[(3.0, 4.0)]))).await.unwrap(), stored(1));
+    let points = engine.read_points(&grant, job, &name("loss"), &PointsQuery::default()).await.unwrap();
+    assert_eq!(points.x, [1.0, 2.0, 3.0]);
 }
 
 #[tokio::test]
@@ -110,9 +156,9 @@ async fn more_frames_than_one_commit_holds_are_refused_at_once() {
     engine.create_project(&grant, project(), NOW).await.unwrap();
     engine.import_job(&grant, exported(1, 1), NOW).await.unwrap();
     let job = JobRef::Uid(uid(1));
-    let refused = engine.import_frames(&grant, &job, "many", frames(999), NOW).await;
+    let refused = engine.import_frames(&grant, &job, request("many", frames(999)), NOW).await;
     assert!(matches!(refused, Err(Refused::TooLarge { limit: 998, .. })), "{refused:?}");
-    let stored = engine.import_frames(&grant, &job, "fit", frames(998), NOW).await.unwrap();
+    let stored = engine.import_frames(&grant, &job, request("fit", frames(998)), NOW).await.unwrap();
     assert_eq!(stored, Appended { points: 998, repeated: false });
     let lines = engine.read_text(&grant, &job, &name("text"), &TextQuery::default()).await.unwrap();
     assert_eq!(lines.total, 998);
@@ -125,7 +171,7 @@ async fn what_no_commit_holds_is_not_called_busy() {
     engine.create_project(&grant, project(), NOW).await.unwrap();
     engine.import_job(&grant, exported(1, 1), NOW).await.unwrap();
     kv.script([Trouble::TooLarge]);
-    let refused = engine.import_frames(&grant, &JobRef::Uid(uid(1)), "k", frames(1), NOW).await;
+    let refused = engine.import_frames(&grant, &JobRef::Uid(uid(1)), request("k", frames(1)), NOW).await;
     assert!(matches!(refused, Err(Refused::TooLarge { .. })), "{refused:?}");
 }
 
@@ -140,7 +186,7 @@ async fn an_archive_is_not_deleted_by_the_rules_it_brings() {
     engine.import_job(&grant, of_other(2, 8), minutes(5)).await.unwrap();
     engine.core.do_chores(minutes(6)).await.unwrap();
     assert_eq!(deleted(&engine, &grant).await, 0, "an import is under way");
-    engine.import_frames(&grant, &JobRef::Uid(uid(1)), "k", frames(1), minutes(12)).await.unwrap();
+    engine.import_frames(&grant, &JobRef::Uid(uid(1)), request("k", frames(1)), minutes(12)).await.unwrap();
     engine.core.do_chores(minutes(18)).await.unwrap();
     assert_eq!(deleted(&engine, &grant).await, 0, "an import is under way");
     // Now the rule that names no age.

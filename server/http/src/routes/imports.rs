@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use neptune_wire::life::{ImportJob, ImportProject};
+use neptune_engine::ImportFrames;
+use neptune_wire::life::{ImportFramesQuery, ImportJob, ImportProject};
 use neptune_wire::query::Appended;
 use neptune_wire::{Job, Project};
 
 use crate::access::Granted;
-use crate::extract::{JobPath, Json, Path, read_body};
+use crate::extract::{JobPath, Json, Path, Query, read_body};
 use crate::face::{Shared, now};
 use crate::failure::Failure;
 use crate::limits;
@@ -46,7 +47,11 @@ pub(crate) async fn import_job(
 /// Stores frames of an imported job, once for each `Idempotency-Key`: u32 little-endian lengths, each with its frame behind
 /// it; frames of a session of zeros, whose channel numbers are the job's. At most 900 KiB in 998 frames.
 #[utoipa::path(post, path = "/api/v1/imports/jobs/{id}/frames", tag = "imports",
-    params(JobPath, ("Idempotency-Key" = String, Header, description = "different for every request")),
+    params(
+        JobPath,
+        ImportFramesQuery,
+        ("Idempotency-Key" = String, Header, description = "different for every request"),
+    ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
     (status = 200, body = Appended),
     (status = "4XX", response = inline(ProblemAnswer)),
@@ -55,10 +60,12 @@ pub(crate) async fn import_frames(
     State(face): State<Arc<Shared>>,
     Granted(grant): Granted,
     Path(path): Path<JobPath>,
+    Query(ImportFramesQuery { behind }): Query<ImportFramesQuery>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Answer<Appended>, Failure> {
-    let key = idempotency_key(&headers)?.to_owned();
+    let key = idempotency_key(&headers)?;
     let bytes = read_body(request, limits::JSON_BYTES).await?;
-    Ok(Answer(face.engine.import_frames(&grant, &path.id, &key, bytes, now()).await?))
+    let import = ImportFrames { key, behind, bytes };
+    Ok(Answer(face.engine.import_frames(&grant, &path.id, import, now()).await?))
 }

@@ -5,7 +5,9 @@ use std::io::Read as _;
 use axum::body::Body;
 use axum::http::Request;
 use expect_test::{Expect, expect};
+use neptune_wire::SessionId;
 use neptune_wire::columns::{self, Data};
+use neptune_wire::frame::FrameBuilder;
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -324,4 +326,33 @@ async fn a_log_is_downloaded_whole_or_in_part() {
     );
     let lines = world.get("/api/v1/jobs/TRIG-1/channels/sys%2Fstdout/text").await.expect(200).json();
     assert_eq!(lines["lines"][1]["text"], "\u{fffd}\u{fffd}second");
+}
+
+#[tokio::test]
+async fn imported_frames_say_behind_what_they_go_on() {
+    let world = World::new().await;
+    world.post("/api/v1/projects", json!({"key": "TRIG", "name": "x"})).await.expect(201);
+    let job = json!({
+        "id": "TRIG-7", "uid": "0f".repeat(16), "project": "TRIG", "name": "old", "state": "succeeded",
+        "created_micros": 1, "ended_micros": 2,
+    });
+    let import = json!({"job": job, "channels": [{"name": "loss", "kind": "numeric"}]});
+    world.post("/api/v1/imports/jobs", import).await.expect(201);
+    let send = async |key: &str, query: &str| {
+        let mut frame = FrameBuilder::new(SessionId::from_bytes([0; 16]), 1);
+        assert_eq!(frame.push_numeric(0, &[1.0, 2.0], &[3.0, 4.0], &[5, 6]), 2);
+        let frame = frame.finish();
+        let bytes = [&(frame.len() as u32).to_le_bytes()[..], &frame].concat();
+        let request = Request::post(format!("/api/v1/imports/jobs/TRIG-7/frames{query}"))
+            .header("content-type", "application/octet-stream")
+            .header("idempotency-key", key);
+        world.send(request.body(Body::from(bytes)).unwrap()).await
+    };
+    assert_eq!(send("1", "?behind=0").await.expect(200).json()["points"], 2);
+    expect!["409 count-differs [behind] the job has 2 points, not 0; read its channels again and go on behind what is there"]
+        .assert_eq(&send("2", "?behind=0").await.problem());
+    expect!["400 invalid-field [behind] must be a whole number, not negative"]
+        .assert_eq(&send("2", "?behind=all").await.problem());
+    assert_eq!(send("2", "").await.expect(200).json()["repeated"], false);
+    assert_eq!(send("1", "?behind=0").await.expect(200).json()["repeated"], true);
 }
