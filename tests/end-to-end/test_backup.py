@@ -392,3 +392,29 @@ def test_an_import_gives_up_where_others_are_always_sooner(tmp_path: pathlib.Pat
         assert second.points(job, "y") == first.points(job, "y")
         assert second.points(job, "more")["x"] == added
     check(second)
+
+
+def test_an_image_that_went_before_it_was_named_is_uploaded_again(tmp_path: pathlib.Path) -> None:
+    shutil.copytree(FIXTURE / "data", tmp_path / "filled" / "data")
+    with (
+        started(tmp_path / "filled") as filled,
+        started(tmp_path / "other", NEPTUNE_SERVER_GRACE_DAYS="0") as other,
+    ):
+        job = job_named(filled, "a whole job")
+        assert Cli(tmp_path, filled.url).run("export", job, "--to", "parcel").returncode == 0
+        blobs = other.folder / "data" / "blobs"
+        counts: list[int] = []
+
+        def collect() -> None:
+            counts.append(sum(path.is_file() for path in blobs.rglob("*")))
+            for _ in range(3):
+                assert other.request("POST", "/collector").status == 200
+            counts.append(sum(path.is_file() for path in blobs.rglob("*")))
+
+        with meddled(other, "/frames", 1, collect) as url:
+            imported = Cli(tmp_path, url).run("import", "parcel", "--json")
+        assert imported.returncode == 0, imported.stderr
+        assert counts[0] > counts[1] > 0, counts
+        assert all_answers(other)["jobs"] == {job: all_answers(filled)["jobs"][job]}
+        assert sum(path.is_file() for path in blobs.rglob("*")) == counts[0]
+    check(other)

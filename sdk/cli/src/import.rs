@@ -13,10 +13,10 @@ use neptune_client::rest::{BlobSource, Rest, RestError};
 use neptune_wire::life::{ImportJob, ImportProject};
 use neptune_wire::problem::Code;
 use neptune_wire::snapshot::Manifest;
-use neptune_wire::{ChannelKind, Job, JobRef, ProjectKey};
+use neptune_wire::{ChannelKind, Job, JobRef};
 use serde::Serialize;
 
-use self::frames::Frames;
+use self::frames::{Blobs, Frames};
 use self::there::There;
 use crate::args::Global;
 use crate::error::{CliError, say};
@@ -206,7 +206,8 @@ impl Points<'_> {
     /// points, bytes of a log.
     async fn send(&self, there: &There, new: &mut u64) -> Result<Vec<u64>, CliError> {
         let this = JobRef::Uid(self.import.job.uid);
-        let mut frames = Frames::new(self.rest, this, there, new);
+        let blobs = Blobs { rest: self.rest, parcel: self.parcel, project: &self.import.job.project };
+        let mut frames = Frames::new(blobs, this, there, new);
         let mut rows = Vec::with_capacity(self.import.channels.len());
         for (number, channel) in self.import.channels.iter().enumerate() {
             let path = self.parcel.path(&parcel::channel(self.folder, number, "parquet"))?;
@@ -246,11 +247,7 @@ impl Points<'_> {
             match self.import.channels[number].kind {
                 ChannelKind::Numeric => frames.push_numbers(channel, &rows).await?,
                 ChannelKind::Text => frames.push_texts(channel, &rows).await?,
-                ChannelKind::Image => {
-                    let project = &self.import.job.project;
-                    upload_images(self.rest, self.parcel, project, rows[7].texts()).await?;
-                    frames.push_images(channel, &rows).await?;
-                }
+                ChannelKind::Image => frames.push_images(channel, &rows).await?,
             }
         }
         Ok(())
@@ -278,18 +275,4 @@ async fn import_records(rest: &Rest, folder: &str, import: &ImportJob) -> Result
             return Ok(job);
         }
     }
-}
-
-async fn upload_images(
-    rest: &Rest,
-    parcel: &Parcel,
-    project: &ProjectKey,
-    digests: &[String],
-) -> Result<(), CliError> {
-    for digest in digests {
-        let digest = digest.parse().map_err(|error| CliError::refused(format_args!("{digest}: {error}")))?;
-        let source = BlobSource::File(parcel.path(&parcel::blob(&digest))?);
-        rest.put_blob(project, digest, &source).await?;
-    }
-    Ok(())
 }

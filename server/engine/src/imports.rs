@@ -109,7 +109,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`Refused::CountDiffers`], [`Refused::DamagedFrame`], [`Refused::UnboundChannel`], [`Refused::ChannelKindDiffers`],
-    /// [`Refused::TooLarge`]; nothing is stored then.
+    /// [`Refused::TooLarge`], [`Refused::UnknownBlob`] for an image that the project does not hold; nothing is stored then.
     pub async fn import_frames(
         &self,
         grant: &Grant,
@@ -142,9 +142,12 @@ impl Engine {
             core.sealer.room(&heads, &core.stopping).await;
             let room = core.lanes.room().acquire_many_owned(bytes.len() as u32).await;
             let room = room.expect("this semaphore is never closed");
-            // Until the frames that name the images are there. A file that is not is as missing as where it came from.
+            // Until the frames that name the images are there.
             let using = core.life.begin_use().await;
-            core.use_blobs(&using, &cell.id.project, &images, User::Job(cell.uid), now).await?;
+            let held = core.use_blobs(&using, &cell.id.project, &images, User::Job(cell.uid), now).await?;
+            if let Some((digest, _)) = images.iter().zip(held).find(|(_, held)| !held) {
+                return Err(Refused::UnknownBlob { digest: *digest });
+            }
             let (stored, told) = oneshot::channel();
             let lane = core.lanes.lane_of(&cell.uid);
             let (cell, heads) = (cell.clone(), heads.clone());

@@ -5,51 +5,80 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use neptune_client::rest::Rest;
+use neptune_client::rest::{BlobSource, Rest};
 use neptune_wire::frame::{FRAME_BYTES, FrameBuilder, ImageRecord};
 use neptune_wire::life::ImportFramesQuery;
-use neptune_wire::{JobRef, SessionId};
+use neptune_wire::problem::Code;
+use neptune_wire::{Digest, JobRef, ProjectKey, SessionId};
 
 use super::there::There;
 use crate::error::CliError;
+use crate::parcel::{self, Parcel};
 use crate::tables::{Column, TableReader};
 
 /// A request is sent once it has so many bytes; with what one step adds it stays below the server's 900 KiB.
 const REQUEST_BYTES: usize = 512 << 10;
 /// Points of one step: at 24 bytes each a few frames.
 const STEP_POINTS: usize = 10_000;
+/// So often the images of one request are uploaded again, should the server have let go of them.
+const UPLOADS: u32 = 3;
 /// Whose frames they are: the server's own.
 const SESSION: SessionId = SessionId::from_bytes([0; 16]);
 
+/// The files of an export's blobs, and where they go.
+#[derive(Clone, Copy)]
+pub(super) struct Blobs<'a> {
+    pub(super) rest: &'a Rest,
+    pub(super) parcel: &'a Parcel,
+    pub(super) project: &'a ProjectKey,
+}
+
+/// What frames hold.
+#[derive(Default)]
+struct Holds {
+    /// Points of all channels but logs.
+    points: u64,
+    images: Vec<Digest>,
+}
+
 pub(super) struct Frames<'a> {
-    rest: &'a Rest,
+    blobs: Blobs<'a>,
     job: JobRef,
     /// What all keys begin with.
     keys: String,
     /// Points behind which the next request goes on; logs do not count.
     behind: u64,
     open: FrameBuilder,
-    /// Points in it that count.
-    open_points: u64,
+    open_holds: Holds,
     request: Vec<u8>,
-    request_points: u64,
+    request_holds: Holds,
     requests: u64,
     /// Counts points that were not there before.
     new: &'a mut u64,
 }
 
+impl Blobs<'_> {
+    async fn upload(&self, digests: &[Digest]) -> Result<(), CliError> {
+        for digest in digests {
+            let source = BlobSource::File(self.parcel.path(&parcel::blob(digest))?);
+            self.rest.put_blob(self.project, *digest, &source).await?;
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Frames<'a> {
     /// Frames that go on behind what is there.
-    pub(super) fn new(rest: &'a Rest, job: JobRef, there: &There, new: &'a mut u64) -> Frames<'a> {
+    pub(super) fn new(blobs: Blobs<'a>, job: JobRef, there: &There, new: &'a mut u64) -> Frames<'a> {
         Frames {
-            rest,
+            blobs,
             job,
             keys: there.keys(),
             behind: there.count(),
             open: FrameBuilder::new(SESSION, 1),
-            open_points: 0,
+            open_holds: Holds::default(),
             request: vec![],
-            request_points: 0,
+            request_holds: Holds::default(),
             requests: 0,
             new,
         }
@@ -83,7 +112,10 @@ impl<'a> Frames<'a> {
 
     pub(super) async fn push_images(&mut self, channel: u32, rows: &[Column]) -> Result<(), CliError> {
         let wrong = |what: &str| CliError::refused(format_args!("an image has no {what} that can be"));
-        for (at, digest) in rows[7].texts().iter().enumerate() {
+        let digests: Result<Vec<Digest>, _> = rows[7].texts().iter().map(|digest| digest.parse()).collect();
+        let digests = digests.map_err(|_| wrong("digest"))?;
+        self.blobs.upload(&digests).await?;
+        for (at, digest) in digests.into_iter().enumerate() {
             let integer = |column: usize| rows[column].integers()[at];
             let image = ImageRecord {
                 x: rows[0].doubles()[at],
@@ -93,9 +125,10 @@ impl<'a> Frames<'a> {
                 width: integer(4).try_into().map_err(|_| wrong("width"))?,
                 height: integer(5).try_into().map_err(|_| wrong("height"))?,
                 size_bytes: integer(6).try_into().map_err(|_| wrong("size"))?,
-                digest: digest.parse().map_err(|_| wrong("digest"))?,
+                digest,
             };
             self.push_points(|frame| usize::from(frame.push_image(channel, &image)))?;
+            self.open_holds.images.push(digest);
             self.send_if_full().await?;
         }
         Ok(())
@@ -150,7 +183,7 @@ impl<'a> Frames<'a> {
     /// Pushes points, not bytes of a log.
     fn push_points(&mut self, push: impl Fn(&mut FrameBuilder) -> usize) -> Result<usize, CliError> {
         let taken = self.push(push)?;
-        self.open_points += taken as u64;
+        self.open_holds.points += taken as u64;
         Ok(taken)
     }
 
@@ -171,7 +204,9 @@ impl<'a> Frames<'a> {
         let full = std::mem::replace(&mut self.open, FrameBuilder::new(SESSION, 1)).finish();
         self.request.extend_from_slice(&(full.len() as u32).to_le_bytes());
         self.request.extend_from_slice(&full);
-        self.request_points += std::mem::take(&mut self.open_points);
+        let mut held = std::mem::take(&mut self.open_holds);
+        self.request_holds.points += held.points;
+        self.request_holds.images.append(&mut held.images);
     }
 
     async fn send_if_full(&mut self) -> Result<(), CliError> {
@@ -181,10 +216,22 @@ impl<'a> Frames<'a> {
     async fn send(&mut self) -> Result<(), CliError> {
         self.requests += 1;
         let key = format!("{}{}", self.keys, self.requests);
-        let frames = std::mem::take(&mut self.request);
+        let frames = &std::mem::take(&mut self.request).into();
+        let holds = std::mem::take(&mut self.request_holds);
         let place = ImportFramesQuery { behind: Some(self.behind) };
-        let appended = self.rest.import_frames(&self.job, &key, &place, frames.into()).await?;
-        self.behind += std::mem::take(&mut self.request_points);
+        let mut uploads = 0;
+        let appended = loop {
+            match self.blobs.rest.import_frames(&self.job, &key, &place, frames).await {
+                Ok(appended) => break appended,
+                // Removed since it was uploaded, with the last job that named it or by the collector.
+                Err(error) if error.code() == Some(Code::UnknownBlob) && uploads < UPLOADS => {
+                    uploads += 1;
+                    self.blobs.upload(&holds.images).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.behind += holds.points;
         if !appended.repeated {
             *self.new += appended.points;
         }

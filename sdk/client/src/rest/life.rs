@@ -99,17 +99,17 @@ impl Rest {
     ///
     /// # Errors
     ///
-    /// [`RestError::Refused`], with `count-differs` when the job's points do not end where these go on; then none of them
-    /// is stored.
+    /// [`RestError::Refused`], with `count-differs` when the job's points do not end where these go on, with `unknown-blob`
+    /// when an image is not there; then none of them is stored.
     pub async fn import_frames(
         &self,
         job: &JobRef,
         key: &str,
         place: &ImportFramesQuery,
-        frames: Bytes,
+        frames: &Bytes,
     ) -> Result<Appended, RestError> {
         let request = self.request(Method::POST, &["imports", "jobs", &job.to_string(), "frames"])?;
         let request = request.header(header::CONTENT_TYPE, "application/octet-stream");
-        self.answer(request.query(place).header("Idempotency-Key", key).body(frames)).await
+        self.answer(request.query(place).header("Idempotency-Key", key).body(frames.clone())).await
     }
 }

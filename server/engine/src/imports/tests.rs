@@ -1,6 +1,7 @@
 //! Taking in jobs beside those that are here, and what rules of retention make of them.
 
-use neptune_wire::frame::FrameBuilder;
+use neptune_store::blob::{blob_from_bytes, digest_from_bytes};
+use neptune_wire::frame::{FrameBuilder, ImageRecord};
 use neptune_wire::job::JobsQuery;
 use neptune_wire::query::{PointsQuery, TextQuery};
 use neptune_wire::table::JobsAnswer;
@@ -67,6 +68,13 @@ fn frames(count: u64) -> Bytes {
     bytes.into()
 }
 
+/// A request of one frame.
+fn one(frame: Bytes) -> Bytes {
+    let mut bytes = (frame.len() as u32).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&frame);
+    bytes.into()
+}
+
 /// Frames that go on wherever the job's points end.
 fn request(key: &str, bytes: Bytes) -> ImportFrames<'_> {
     ImportFrames { key, behind: None, bytes }
@@ -125,11 +133,6 @@ async fn frames_go_on_where_the_points_end_or_are_refused() {
         let import = ImportFrames { key, behind: Some(behind), bytes };
         engine.import_frames(&grant, job, import, NOW).await
     };
-    let one = |frame: Bytes| {
-        let mut bytes = (frame.len() as u32).to_le_bytes().to_vec();
-        bytes.extend_from_slice(&frame);
-        Bytes::from(bytes)
-    };
     let stored = |points| Appended { points, repeated: false };
     assert_eq!(send("a-1", 0, frames(3)).await.unwrap(), stored(3));
     let line = one(crate::testing::log(DIRECT, 1, 1, 0, b"a line\n"));
@@ -148,6 +151,39 @@ async fn frames_go_on_where_the_points_end_or_are_refused() {
     assert_eq!(send("b-1", 5, one(numbers(DIRECT, 1, 2, &[(3.0, 4.0)]))).await.unwrap(), stored(1));
     let points = engine.read_points(&grant, job, &name("loss"), &PointsQuery::default()).await.unwrap();
     assert_eq!(points.x, [1.0, 2.0, 3.0]);
+}
+
+/// An image whose file went between its upload and the frame that names it: not acknowledged, and the same request is taken
+/// once it is there again.
+#[tokio::test]
+async fn frames_are_refused_while_an_image_is_not_there() {
+    let (engine, grant, _) = engine().await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let mut import = exported(1, 1);
+    import.channels[0].kind = ChannelKind::Image;
+    engine.import_job(&grant, import, NOW).await.unwrap();
+    let job = &JobRef::Uid(uid(1));
+    let mut frame = FrameBuilder::new(DIRECT, 1);
+    let digest = digest_from_bytes(b"png");
+    let image = ImageRecord {
+        x: 1.0,
+        time: NOW.0,
+        name: "n".into(),
+        description: String::new(),
+        width: 1,
+        height: 1,
+        size_bytes: 3,
+        digest,
+    };
+    assert!(frame.push_image(0, &image));
+    let bytes = one(frame.finish().into());
+    let send = async || engine.import_frames(&grant, job, request("k", bytes.clone()), NOW).await;
+    let refused = send().await.unwrap_err();
+    assert!(matches!(refused, Refused::UnknownBlob { digest: found } if found == digest), "{refused:?}");
+    assert_eq!(engine.list_channels(&grant, job).await.unwrap()[0].summary.count, 0);
+    engine.put_blob(&grant, &project().key, &digest, blob_from_bytes(&b"png"[..]), NOW).await.unwrap();
+    assert_eq!(send().await.unwrap(), Appended { points: 1, repeated: false });
+    engine.open_image(&grant, job, &name("text"), 0).await.unwrap();
 }
 
 #[tokio::test]
