@@ -30,6 +30,8 @@ use crate::{size, target};
 const CHANNELS: usize = 2_000;
 /// So often in a row others may have been sooner: each time they brought something.
 const TRIES: u32 = 8;
+/// As HTTP has it.
+const SERVICE_UNAVAILABLE: u16 = 503;
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -122,10 +124,13 @@ async fn import(
 fn hinders_all(error: &CliError) -> bool {
     use Code::{Busy, Forbidden, ForeignHost, ForeignOrigin, Internal, ReadOnly, TimedOut, Unauthorized};
     match error {
-        CliError::Rest(RestError::Refused(problem)) => matches!(
-            problem.code,
-            Busy | Forbidden | ForeignHost | ForeignOrigin | Internal | ReadOnly | TimedOut | Unauthorized
-        ),
+        CliError::Rest(RestError::Refused(problem)) => match problem.code {
+            Busy | Forbidden | ForeignHost | ForeignOrigin | ReadOnly | TimedOut | Unauthorized => true,
+            // A server that writes nothing any more until it is started again; else it may be this one job that it
+            // cannot read.
+            Internal => problem.status == SERVICE_UNAVAILABLE,
+            _ => false,
+        },
         CliError::Rest(RestError::File { .. }) | CliError::Refused(_) | CliError::Usage(_) => false,
         CliError::Rest(_) | CliError::Interrupted(_) | CliError::OutputClosed => true,
     }
@@ -274,5 +279,24 @@ async fn import_records(rest: &Rest, folder: &str, import: &ImportJob) -> Result
         if first == import.channels.len() {
             return Ok(job);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use neptune_wire::Problem;
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_the_server_cannot_read_hinders_no_other() {
+        let hinders = |code, status| {
+            let problem = Problem { status, ..Problem::new(code, "why") };
+            hinders_all(&CliError::Rest(RestError::Refused(problem)))
+        };
+        assert!(!hinders(Code::Internal, 500));
+        assert!(!hinders(Code::JobDeleted, 410));
+        assert!(hinders(Code::Internal, 503), "it writes nothing any more");
+        assert!(hinders(Code::ReadOnly, 503));
     }
 }
