@@ -418,3 +418,29 @@ def test_an_image_that_went_before_it_was_named_is_uploaded_again(tmp_path: path
         assert all_answers(other)["jobs"] == {job: all_answers(filled)["jobs"][job]}
         assert sum(path.is_file() for path in blobs.rglob("*")) == counts[0]
     check(other)
+
+
+def test_a_job_removed_before_its_images_are_exported_is_left_out(tmp_path: pathlib.Path) -> None:
+    shutil.copytree(FIXTURE / "data", tmp_path / "filled" / "data")
+    with started(tmp_path / "filled") as filled, started(tmp_path / "other") as other:
+        job, runs = job_named(filled, "a whole job"), job_named(filled, "runs")
+        # While it may live, files of others are left to the collector.
+        exit = {"how": {"kind": "code", "code": 0}, "ended_micros": 1}
+        assert filled.request("PUT", f"/attempts/{runs}/1/exit", exit).status == 200
+        (picture,) = [
+            image["digest"]
+            for channel in filled.channels(job).values()
+            if channel["kind"] == "image"
+            for image in filled.get(f"/jobs/{job}/channels/{channel['name']}/images")["images"][:1]
+        ]
+
+        def remove() -> None:
+            assert filled.request("DELETE", f"/jobs/{job}?now=true").status == 200
+
+        with meddled(filled, f"GET /api/v1/projects/FIXTURE/blobs/{picture}", 1, remove) as url:
+            exported = Cli(tmp_path, url).run("export", "FIXTURE", "--to", "parcel", "--json")
+        assert exported.returncode == 0, exported.stderr
+        told = json.loads(exported.stdout)
+        assert (told["jobs"], told["left_out"]) == (5, {"deleted": 0, "removed": [job]})
+        assert Cli(tmp_path, other.url).run("import", "parcel").returncode == 0
+        assert all_answers(other)["jobs"] == all_answers(filled)["jobs"]

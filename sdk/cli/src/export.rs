@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use neptune_client::rest::Rest;
+use neptune_client::rest::{Rest, RestError};
 use neptune_wire::job::JobsQuery;
 use neptune_wire::life::ImportProject;
 use neptune_wire::problem::Code;
@@ -124,11 +124,11 @@ async fn export(
     bar.set_length(jobs.len() as u64);
     let mut count = 0;
     for job in jobs {
-        let id = job.id.to_string();
+        let (id, this) = (job.id.to_string(), JobRef::Uid(job.uid));
         bar.set_message(id.clone());
         match job::export(rest, job, parcel).await {
             Ok(()) => count += 1,
-            Err(CliError::Rest(error)) if is_gone(error.code()) => {
+            Err(CliError::Rest(error)) if is_gone(rest, &this, &error).await => {
                 parcel.leave_out(&id)?;
                 left_out.removed.push(id);
             }
@@ -139,9 +139,15 @@ async fn export(
     Ok((count, left_out))
 }
 
-/// Whether a job that was listed is not there any more; a deleted one can be read as long as it can be restored.
-fn is_gone(code: Option<Code>) -> bool {
-    matches!(code, Some(Code::JobDeleted | Code::UnknownJob))
+/// Whether a job that was listed is not there any more; a deleted one can be read as long as it can be restored. Its files
+/// are the project's, of which nothing says that they went with it, so whatever was refused, the job is looked at again.
+async fn is_gone(rest: &Rest, job: &JobRef, error: &RestError) -> bool {
+    let says_so = |code: Option<Code>| matches!(code, Some(Code::JobDeleted | Code::UnknownJob));
+    match error {
+        RestError::Refused(problem) if says_so(Some(problem.code)) => true,
+        RestError::Refused(_) => rest.read_job(job).await.is_err_and(|error| says_so(error.code())),
+        _ => false,
+    }
 }
 
 async fn count_deleted(rest: &Rest, project: &ProjectKey) -> Result<u64, CliError> {
