@@ -16,6 +16,8 @@ use super::list::{self, FILES, List, remove_file};
 
 /// Held while a backup is made; stays when it is done.
 const LOCK: &str = "backup.lock";
+/// What a file system has in its root for itself.
+const LOST_AND_FOUND: &str = "lost+found";
 const DIGEST_CHARS: usize = 64;
 
 /// A folder that this backup may write to.
@@ -86,7 +88,7 @@ fn make_private(folder: &Path) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
-/// Everything in the folder is of a backup.
+/// Everything in the folder is of a backup, or of the disk that is mounted there.
 fn check_names(folder: &Path) -> anyhow::Result<()> {
     let foreign = |path: &Path| -> anyhow::Result<()> {
         let (folder, name) = (folder.display(), path.strip_prefix(folder).unwrap_or(path));
@@ -94,7 +96,8 @@ fn check_names(folder: &Path) -> anyhow::Result<()> {
     };
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !is_top_name(&entry.file_name()) {
+        let is_of_disk = entry.file_name() == LOST_AND_FOUND && entry.file_type()?.is_dir();
+        if !is_top_name(&entry.file_name()) && !is_of_disk {
             return foreign(&entry.path());
         }
     }

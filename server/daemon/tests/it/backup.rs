@@ -258,6 +258,25 @@ fn a_restore_fills_a_folder_in_its_place_or_not_at_all() {
 }
 
 #[test]
+fn a_backup_takes_the_root_of_a_disk() {
+    let folder = tempdir().unwrap();
+    fill(folder.path());
+    let disk = folder.path().join("disk");
+    fs::create_dir_all(&disk).unwrap();
+    fs::write(disk.join("lost+found"), "a file that somebody named like that").unwrap();
+    refuses(folder.path(), &["backup", "--to", "disk"], "holds \"lost+found\", which is of no backup");
+    fs::remove_file(disk.join("lost+found")).unwrap();
+    fs::create_dir(disk.join("lost+found")).unwrap();
+    fs::write(disk.join("lost+found/#12"), "found").unwrap();
+    for _first_and_next in 0..2 {
+        succeeds(folder.path(), &["backup", "--to", "disk"]);
+    }
+    assert_eq!(fs::read(disk.join("lost+found/#12")).unwrap(), b"found");
+    succeeds(folder.path(), &["restore", "--from", "disk", "--data", "again"]);
+    succeeds(folder.path(), &["check", "--data", "again"]);
+}
+
+#[test]
 fn a_stop_ends_a_backup_and_leaves_nothing_of_it() {
     let folder = tempdir().unwrap();
     fill(folder.path());
