@@ -31,9 +31,11 @@ impl Engine {
         Ok(self.store().find_project_blobs(project, &[*digest]).await?.iter().any(Option::is_some))
     }
 
-    /// Stores a blob, durably, after checking its digest; one that the project has is not written again.
+    /// Stores a blob, durably, after checking its digest; one that the project has is not written again, unless its bytes
+    /// are gone.
     ///
-    /// The bytes are safe before the project's record of them is, so a record never stands for missing bytes.
+    /// The bytes are safe before the project's record of them is, so a record stands for missing bytes only where a restore
+    /// left them out, or the disk lost them.
     ///
     /// # Errors
     ///

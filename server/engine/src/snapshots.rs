@@ -50,7 +50,10 @@ impl Engine {
     /// Longest manifest, as it comes and as it is stored: 100,000 files with paths of 200 bytes.
     pub const MANIFEST_BYTES: u64 = 32 << 20;
 
-    /// Registers a manifest and answers which blobs the project still lacks; with none missing, jobs may name it.
+    /// Registers a manifest and answers which blobs the project still lacks; with none missing, jobs may name it. Bytes that
+    /// are gone are lacked too: the manifest's own are stored again.
+    ///
+    /// Cost: besides the manifest, a look for each file ([`neptune_store::Blobs::are_there`]).
     ///
     /// # Errors
     ///
@@ -82,8 +85,12 @@ impl Engine {
         .await?;
         // Until the snapshot stands for its files.
         let using = self.core.life.begin_use().await;
-        if self.core.use_snapshot(&using, project, &snapshot, now).await? {
-            return Ok(SnapshotReceipt { snapshot, missing: Vec::new() });
+        let is_held = self.core.use_snapshot(&using, project, &snapshot, now).await?;
+        if is_held && self.has_stored(&snapshot, &json).await {
+            // Its files are held as long as it is; of some the bytes may be gone.
+            let named = files_of(&manifest);
+            let there = self.blobs().are_there(&named).await?;
+            return Ok(SnapshotReceipt { snapshot, missing: absent(named, there) });
         }
         let missing = self.missing_blobs(&using, project, &manifest, now).await?;
         if missing.is_empty() {
@@ -103,11 +110,15 @@ impl Engine {
         manifest: &Manifest,
         now: Micros,
     ) -> Result<Vec<Digest>, Refused> {
-        let mut seen = HashSet::new();
-        let named: Vec<Digest> =
-            manifest.files.iter().map(|file| file.digest).filter(|digest| seen.insert(*digest)).collect();
+        let named = files_of(manifest);
         let there = self.core.use_blobs(using, project, &named, User::Operator, now).await?;
-        Ok(named.into_iter().zip(there).filter(|(_, there)| !there).map(|(digest, _)| digest).collect())
+        Ok(absent(named, there))
+    }
+
+    /// Whether the bytes of a manifest are stored as they were. Whatever hinders reading them, they are written again.
+    async fn has_stored(&self, snapshot: &Digest, json: &[u8]) -> bool {
+        let stored = self.blobs().find_whole(snapshot, json.len() as u64).await;
+        matches!(stored, Ok(Some(stored)) if stored == json)
     }
 
     /// The job's snapshot in figures.
@@ -234,6 +245,16 @@ impl Engine {
         *size_bytes += unified.as_ref().map_or(0, String::len);
         Ok(unified)
     }
+}
+
+/// The digests of a tree's files, each once.
+fn files_of(manifest: &Manifest) -> Vec<Digest> {
+    let mut seen = HashSet::new();
+    manifest.files.iter().map(|file| file.digest).filter(|digest| seen.insert(*digest)).collect()
+}
+
+fn absent(named: Vec<Digest>, there: Vec<bool>) -> Vec<Digest> {
+    named.into_iter().zip(there).filter(|(_, there)| !there).map(|(digest, _)| digest).collect()
 }
 
 impl Core {

@@ -152,6 +152,12 @@ fn a_copy_that_has_changed_is_replaced_by_the_next_backup() {
     );
     let (code, told, _) = run(folder.path(), &["check", "--data", "most"]);
     assert_eq!((code, told.starts_with(&format!("blob {BLOB} is missing\n"))), (1, true), "{told}");
+    // Whoever has it brings it back.
+    let server = Server::start(folder.path(), &["--data", "most"]);
+    let headers = [("content-type", "application/octet-stream")];
+    assert_eq!(server.ask("PUT", &format!("/api/v1/projects/TRIG/blobs/{BLOB}"), &headers, "bytes").0, 204);
+    server.stop();
+    succeeds(folder.path(), &["check", "--data", "most"]);
 
     let told = succeeds(folder.path(), &["backup", "--to", "to"]);
     assert_eq!(fs::read(&copy).unwrap(), b"bytes", "{told}");

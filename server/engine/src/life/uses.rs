@@ -133,7 +133,8 @@ impl Life {
 }
 
 impl Core {
-    /// Which of the blobs the project holds; the collector leaves those alone for its whole grace from now on.
+    /// Which of the blobs the project has: it holds them, and their bytes are there, which a restore may have left out. The
+    /// collector leaves those that it holds alone for its whole grace from now on.
     pub(crate) async fn use_blobs(
         &self,
         _using: &Using<'_>,
@@ -154,12 +155,14 @@ impl Core {
                 // A conflict is the collector, which let go of one of them, or another use.
                 self.store.commit(writes).await?;
             }
-            there.extend(held.iter().map(Option::is_some));
+            let named: Vec<Digest> = held.iter().flatten().map(|blob| blob.digest).collect();
+            let mut stored = self.blobs.are_there(&named).await?.into_iter();
+            there.extend(held.iter().map(|held| held.is_some() && stored.next() == Some(true)));
         }
         Ok(there)
     }
 
-    /// Whether the project holds the snapshot; used from now on, as a blob is.
+    /// Whether the project has the snapshot, its manifest's bytes too; used from now on, as a blob is.
     pub(crate) async fn use_snapshot(
         &self,
         _using: &Using<'_>,
@@ -174,7 +177,7 @@ impl Core {
             writes.replace_snapshot(project, held, None);
             self.store.commit(writes).await?;
         }
-        Ok(held.is_some())
+        Ok(held.is_some() && self.blobs.find_size(snapshot).await?.is_some())
     }
 }
 

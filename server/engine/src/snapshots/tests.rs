@@ -1,11 +1,14 @@
 //! Snapshots from the first manifest to the diff, over blobs in memory.
 
+use std::sync::Arc;
+
 use expect_test::expect;
 use futures::TryStreamExt;
+use neptune_store::{Blobs, Store};
 use neptune_wire::snapshot::Mode;
 
 use super::*;
-use crate::testing::{NOW, create_job, engine, project, uid};
+use crate::testing::{NOW, TroubledKv, create_job, engine, everything, project, uid};
 
 fn tree(files: &[(&str, &str)]) -> Manifest {
     let file = |(path, text): &(&str, &str)| File {
@@ -42,6 +45,44 @@ async fn only_missing_blobs_travel_and_an_incomplete_snapshot_cannot_be_named() 
     let job = engine.create_job(&grant, job, uid(0), NOW).await.unwrap();
     let figures = engine.read_snapshot(&grant, &job.uid.into()).await.unwrap();
     assert_eq!((figures.files, figures.size_bytes), (3, 15));
+}
+
+/// As after a restore that left bytes out, or on a disk that lost them: records stand for what is not there.
+#[tokio::test]
+async fn bytes_that_are_gone_are_asked_for_and_stored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open_folder(folder.path()).unwrap();
+    let store = Store::open(Arc::new(TroubledKv::default()), [7; 32]).await.unwrap();
+    let engine = Engine::open(store, blobs.clone()).await.unwrap();
+    let grant = everything(&engine).await;
+    engine.create_project(&grant, project(), NOW).await.unwrap();
+    let key = project().key;
+    let files = [("a.py", "a"), ("b.py", "b")];
+    let snapshot = upload(&engine, &grant, &files).await.snapshot;
+    let create = neptune_wire::CreateJob { snapshot: Some(snapshot), ..create_job(1) };
+    let job = JobRef::Uid(engine.create_job(&grant, create, uid(0), NOW).await.unwrap().uid);
+    let named = || engine.create_snapshot(&grant, &key, tree(&files), NOW);
+
+    let a = digest_from_bytes(b"a");
+    blobs.delete(&a).await.unwrap();
+    assert_eq!(named().await.unwrap(), SnapshotReceipt { snapshot, missing: vec![a] });
+    let other = engine.create_snapshot(&grant, &key, tree(&[("other.py", "a")]), NOW).await.unwrap();
+    assert_eq!(other.missing, [a]);
+    engine.put_blob(&grant, &key, &a, blob_from_bytes("a"), NOW).await.unwrap();
+    assert_eq!(named().await.unwrap().missing, []);
+    engine.open_snapshot_file(&grant, &job, "a.py").await.unwrap();
+
+    // The manifest itself: no job is made with one that cannot be read.
+    blobs.delete(&snapshot).await.unwrap();
+    let create = neptune_wire::CreateJob { snapshot: Some(snapshot), ..create_job(2) };
+    let refused = engine.create_job(&grant, create, uid(0), NOW).await;
+    assert!(matches!(refused, Err(Refused::UnknownSnapshot)), "{refused:?}");
+    assert_eq!(named().await.unwrap().missing, []);
+    assert_eq!(engine.read_manifest(&grant, &job).await.unwrap(), tree(&files));
+    let hex = snapshot.to_string();
+    std::fs::write(folder.path().join(&hex[..2]).join(&hex[2..4]).join(&hex), "").unwrap();
+    named().await.unwrap();
+    assert_eq!(engine.read_manifest(&grant, &job).await.unwrap(), tree(&files));
 }
 
 #[tokio::test]
