@@ -33,7 +33,7 @@ use self::target::Target;
 use crate::config::Config;
 use crate::{attendant, note, say, store};
 
-pub(crate) use self::gather::copy_file;
+pub(crate) use self::gather::{CopyError, copy_file};
 pub(crate) use self::list::{List, Listed, place_of};
 
 /// Where the ordered state is copied to before its files are sorted into the backup: beside the data, so that its tables are

@@ -10,10 +10,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use nix::errno::Errno;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::{self, List, Listed};
+use crate::backup::{self, CopyError, List, Listed};
 use crate::config::Config;
 use crate::{note, say, store};
 
@@ -140,20 +141,22 @@ fn fill(from: &Path, files: &[Listed], data: &Path, damaged: Damaged) -> anyhow:
         let is_blob = file.path.starts_with("blobs/");
         match copy(from, file, &target) {
             Ok(()) => filled.bytes += file.size_bytes,
-            Err(_) if is_blob && damaged == Damaged::LeftOut => {
+            // Of the backup, that says nothing.
+            Err(NotCopied::Hindered(error)) => return Err(error.context("nothing was restored")),
+            Err(NotCopied::Damaged(_)) if is_blob && damaged == Damaged::LeftOut => {
                 fs::remove_file(&target).or_else(|error| match error.kind() {
                     io::ErrorKind::NotFound => Ok(()),
                     _ => Err(error),
                 })?;
                 filled.left_out.push(file.path.clone());
             }
-            Err(error) if is_blob => {
+            Err(NotCopied::Damaged(error)) if is_blob => {
                 return Err(error.context(
                     "nothing was restored; --without-damaged restores all but such files, or make another backup into \
                      the same folder, which mends it",
                 ));
             }
-            Err(error) => {
+            Err(NotCopied::Damaged(error)) => {
                 return Err(error.context(
                     "nothing was restored, and nothing can be of this backup: the file is a part of the database",
                 ));
@@ -164,14 +167,40 @@ fn fill(from: &Path, files: &[Listed], data: &Path, damaged: Damaged) -> anyhow:
     Ok(filled)
 }
 
-fn copy(from: &Path, file: &Listed, target: &Path) -> anyhow::Result<()> {
+/// Why a file was not restored.
+enum NotCopied {
+    /// The backup has it no more as it was.
+    Damaged(anyhow::Error),
+    /// Anything else: the copy could not be written, or this process cannot open more files.
+    Hindered(anyhow::Error),
+}
+
+fn copy(from: &Path, file: &Listed, target: &Path) -> Result<(), NotCopied> {
     let place = backup::place_of(from, &file.blake3);
-    let found = backup::copy_file(&place, target, &CancellationToken::new())
-        .with_context(|| format!("{}, which is {} of the backup", place.display(), file.path))?;
-    if found != file.blake3 {
-        bail!("{} is damaged: it is not {} any more", place.display(), file.path);
+    let name = || format!("{}, which is {} of the backup", place.display(), file.path);
+    match backup::copy_file(&place, target, &CancellationToken::new()) {
+        Ok(found) if found == file.blake3 => Ok(()),
+        Ok(_) => Err(NotCopied::Damaged(anyhow!(
+            "{} is damaged: it is not {} any more",
+            place.display(),
+            file.path
+        ))),
+        Err(CopyError::Source(error)) if is_damage(&error) => {
+            Err(NotCopied::Damaged(anyhow::Error::new(error).context(name())))
+        }
+        Err(CopyError::Source(error)) => Err(NotCopied::Hindered(anyhow::Error::new(error).context(name()))),
+        Err(CopyError::Target(error)) => {
+            let error = anyhow::Error::new(error);
+            Err(NotCopied::Hindered(error.context(format!("cannot write {}", target.display()))))
+        }
     }
-    Ok(())
+}
+
+/// Whether a file that cannot be read for this reason is lost where it lies, for whoever tries again, too.
+fn is_damage(error: &io::Error) -> bool {
+    use Errno::{EACCES, EBADMSG, EIO, EISDIR, ENOENT, ENOTDIR, EPERM, EUCLEAN};
+    let lost = [ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, EIO, EBADMSG, EUCLEAN];
+    error.raw_os_error().is_some_and(|error| lost.contains(&Errno::from_raw(error)))
 }
 
 /// A path that stays in the folder it is joined to.

@@ -144,7 +144,7 @@ fn put_file(path: &Path, target: &Path, blake3: &str, stop: &CancellationToken) 
         let found = copy_file(path, &draft, stop);
         if found.as_ref().ok().map(String::as_str) != Some(blake3) {
             remove_file(&draft)?;
-            return found.map(|_| false);
+            return Ok(found.map(|_| false)?);
         }
     }
     fs::rename(&draft, target)?;
@@ -162,34 +162,54 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Which side hindered a copy.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    /// The file could not be read.
+    Source(io::Error),
+    /// The copy could not be written.
+    Target(io::Error),
+}
+
+impl From<CopyError> for io::Error {
+    fn from(error: CopyError) -> Self {
+        let (CopyError::Source(error) | CopyError::Target(error)) = error;
+        error
+    }
+}
+
 /// Copies bytes into a new file, synced; answers their BLAKE3.
-pub(crate) fn copy_file(from: &Path, to: &Path, stop: &CancellationToken) -> io::Result<String> {
-    let (source, mut target) = (File::open(from)?, create_private(to)?);
+pub(crate) fn copy_file(from: &Path, to: &Path, stop: &CancellationToken) -> Result<String, CopyError> {
+    let source = File::open(from).map_err(CopyError::Source)?;
+    let mut target = create_private(to).map_err(CopyError::Target)?;
     let content = read_pieces(source, stop, |piece| target.write_all(piece))?;
-    target.sync_all()?;
+    target.sync_all().map_err(CopyError::Target)?;
     Ok(content.blake3)
 }
 
 fn hash_file(path: &Path, stop: &CancellationToken) -> io::Result<Content> {
-    read_pieces(File::open(path)?, stop, |_| Ok(()))
+    Ok(read_pieces(File::open(path)?, stop, |_| Ok(()))?)
 }
 
 fn read_pieces(
     mut file: File,
     stop: &CancellationToken,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<Content> {
+) -> Result<Content, CopyError> {
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         if stop.is_cancelled() {
-            return Err(io::Error::other("stopped"));
+            return Err(CopyError::Source(io::Error::other("stopped")));
         }
-        let count = file.read(&mut piece)?;
+        let count = match file.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(CopyError::Source)?,
+        };
         if count == 0 {
             return Ok(Content { blake3: hasher.finalize().to_string(), size_bytes: hasher.count() });
         }
         hasher.update(&piece[..count]);
-        take(&piece[..count])?;
+        take(&piece[..count]).map_err(CopyError::Target)?;
     }
 }

@@ -159,6 +159,19 @@ fn a_copy_that_has_changed_is_replaced_by_the_next_backup() {
     server.stop();
     succeeds(folder.path(), &["check", "--data", "most"]);
 
+    // So is one that is not there, and one that no process reads.
+    fs::remove_file(&copy).unwrap();
+    for in_its_place in [false, true] {
+        if in_its_place {
+            fs::create_dir(&copy).unwrap();
+        }
+        let data = format!("most{in_its_place}");
+        let (code, _, errors) =
+            run(folder.path(), &["restore", "--from", "to", "--data", &data, "--without-damaged"]);
+        assert!(code == 1 && errors.contains("it was left out"), "{errors}");
+    }
+    fs::remove_dir(&copy).unwrap();
+
     let told = succeeds(folder.path(), &["backup", "--to", "to"]);
     assert_eq!(fs::read(&copy).unwrap(), b"bytes", "{told}");
     succeeds(folder.path(), &["restore", "--from", "to", "--data", "whole"]);
@@ -179,6 +192,29 @@ fn a_copy_that_has_changed_is_replaced_by_the_next_backup() {
     let arguments = ["restore", "--from", "to", "--data", "no", "--without-damaged"];
     refuses(folder.path(), &arguments, "a part of the database");
     assert!(!folder.path().join("no").exists());
+}
+
+/// What hinders writing the copy is no fault of the backup, and nothing is left out for it.
+#[test]
+fn a_disk_that_takes_no_more_ends_a_restore() {
+    let folder = tempdir().unwrap();
+    fill(folder.path());
+    let bytes = vec![6; 24 << 20];
+    let large = blake3::hash(&bytes).to_string();
+    let place = folder.path().join("neptune-data/blobs").join(&large[..2]).join(&large[2..4]);
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join(&large), bytes).unwrap();
+    succeeds(folder.path(), &["backup", "--to", "to"]);
+    // A limit on the size of files stands for the disk's: writing fails in the same way, without a signal.
+    let script = "trap '' XFSZ; ulimit -f 20480; exec \"$0\" \"$@\"";
+    let mut limited = std::process::Command::new("sh");
+    limited.current_dir(folder.path()).args(["-c", script, env!("CARGO_BIN_EXE_neptune-server")]);
+    limited.args(["restore", "--from", "to", "--data", "no", "--without-damaged"]);
+    let told = limited.output().unwrap();
+    let errors = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("nothing was restored") && errors.contains("cannot write "), "{errors}");
+    assert!(!folder.path().join("no").exists(), "{errors}");
 }
 
 #[test]
