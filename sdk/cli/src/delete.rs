@@ -2,7 +2,7 @@
 
 use clap::Args;
 use neptune_wire::JobRef;
-use neptune_wire::life::{DeleteQuery, DeleteReceipt, KeptWhy};
+use neptune_wire::life::{DeleteQuery, DeleteReceipt, KeptWhy, Unknown};
 
 use crate::args::Global;
 use crate::error::{CliError, say};
@@ -61,6 +61,16 @@ fn in_words(receipt: &DeleteReceipt) -> String {
             };
             words += &format!("\n{} blobs ({}) stay: {why}", kept.blobs, size::of(kept.blob_bytes));
         }
+        for unknown in &receipt.unknown {
+            words += match unknown {
+                Unknown::Sources => {
+                    "\nits list of sources cannot be read; the collector frees those that nobody needs"
+                }
+                Unknown::OtherJobs => {
+                    "\nwhat other jobs need cannot all be read, the server's log says why; its other blobs stay until it can"
+                }
+            };
+        }
         return words;
     };
     let until = time::moment(until);
@@ -87,9 +97,11 @@ mod tests {
             removed: Removed { records: 9, record_bytes: 500, blobs: 4, blob_bytes: 1_500 },
             freed_bytes: 2_000,
             kept: vec![kept],
+            unknown: vec![Unknown::Sources],
         };
         let words = "TRIG-1 removed for good: 3 channels with 7 points, 4 blobs; 2.0 kB freed\n\
-                     2 blobs (20 kB) stay: other jobs need them";
+                     2 blobs (20 kB) stay: other jobs need them\n\
+                     its list of sources cannot be read; the collector frees those that nobody needs";
         assert_eq!(in_words(&receipt), words);
     }
 }

@@ -57,6 +57,9 @@ pub struct DeleteReceipt {
     /// Sources and images it names that stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
+    /// What the receipt does not tell, because it cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<Unknown>,
 }
 
 /// What was removed of a job.
@@ -101,6 +104,17 @@ pub enum KeptWhy {
     Backup,
 }
 
+/// What a receipt does not tell, because it cannot be read; the server's log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Unknown {
+    /// Which files the job's sources had: the collector frees those that nobody needs.
+    Sources,
+    /// What other jobs of the project need: what none of those that can be read names stays until it is known.
+    OtherJobs,
+}
+
 /// What one pass of the collector did: `POST /collector`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -113,6 +127,14 @@ pub struct Collected {
     pub removed_files: u64,
     /// Their bytes.
     pub freed_bytes: u64,
+    /// Projects that keep all their files, because what they need cannot be read; the server's log says why. Absent for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passed_over: u64,
+}
+
+/// Whether a count need not be told.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// `POST /imports/projects`: a project as it was exported. One of the same key and name is left as it is.

@@ -132,6 +132,8 @@ pub struct Stats {
     pub removed_blobs: u64,
     /// Their bytes.
     pub freed_bytes: u64,
+    /// Projects whose files the collector passed over, because what they need cannot be read.
+    pub projects_passed_over: u64,
     /// Disk full: reading works, writing resumes by itself.
     pub read_only: bool,
     /// The disk has failed, or the background work has: nothing is written until the next start.
@@ -216,6 +218,7 @@ impl Engine {
             removed_jobs: now(&counters.removed_jobs),
             removed_blobs: now(&counters.removed_blobs),
             freed_bytes: now(&counters.freed_bytes),
+            projects_passed_over: now(&self.core.life.passed_over),
             read_only: self.is_read_only(),
             failed: self.has_failed(),
         }

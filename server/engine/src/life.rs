@@ -16,7 +16,7 @@ mod uses;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use neptune_store::kv::CheckpointError;
@@ -67,6 +67,8 @@ pub(crate) struct Life {
     busy: AtomicBool,
     last_retention: AtomicI64,
     last_collect: AtomicI64,
+    /// Projects whose blobs all stayed in the last pass of the collector.
+    pub(crate) passed_over: AtomicU64,
 }
 
 impl Life {
@@ -88,6 +90,7 @@ impl Life {
             busy: AtomicBool::new(false),
             last_retention: AtomicI64::new(0),
             last_collect: AtomicI64::new(0),
+            passed_over: AtomicU64::new(0),
         })
     }
 

@@ -102,6 +102,17 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// What lies below a fault, for the log: its answer carries none of it.
+    pub fn cause(&self) -> String {
+        let mut causes = Vec::new();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        causes.join(": ")
+    }
+
     /// A field with a wrong value.
     pub(crate) fn field(field: impl Into<String>, wanted: impl Into<String>) -> Refused {
         Refused::Field { field: field.into(), wanted: wanted.into() }

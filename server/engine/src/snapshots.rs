@@ -265,7 +265,11 @@ impl Core {
         let json = self.blobs.find_whole(&snapshot, limit).await?.ok_or_else(|| missing(&snapshot))?;
         let size_bytes = json.len();
         let damaged = move || Refused::Storage(format!("snapshot {snapshot} is damaged").into());
-        let read = move || Manifest::from_canonical_json(&json).ok_or_else(damaged);
+        // A flipped digest would name another file, and let go of the one that is needed.
+        let read = move || match digest_from_bytes(&json) == snapshot {
+            true => Manifest::from_canonical_json(&json).ok_or_else(damaged),
+            false => Err(damaged()),
+        };
         beside(size_bytes, read).await
     }
 }

@@ -3,8 +3,6 @@
 //! A new refusal: add the variant (here or in the engine), let the compiler point at the match, write the sentence so
 //! that it names the field, what was wrong and what would be right.
 
-use std::error::Error as _;
-
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use neptune_engine::Refused;
@@ -187,13 +185,7 @@ fn outline_of_refused(refused: &Refused) -> (StatusCode, Code, Option<String>) {
 /// Writes the cause of a storage fault to the log: its answer carries none.
 fn log_cause(refused: &Refused) {
     if let Refused::Storage(_) = refused {
-        let mut causes = Vec::new();
-        let mut next = refused.source();
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
-        tracing::error!(cause = causes.join(": "), "storage fault");
+        tracing::error!(cause = refused.cause(), "storage fault");
     }
 }
 

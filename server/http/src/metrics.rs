@@ -162,6 +162,7 @@ impl Collector for EngineStats {
             removed_jobs,
             removed_blobs,
             freed_bytes,
+            projects_passed_over,
             read_only,
             failed,
         } = self.0.stats();
@@ -178,6 +179,11 @@ impl Collector for EngineStats {
             ("unsealed_bytes", "Bytes of frames that are not sealed yet", unsealed_bytes),
             ("subscriptions", "Live subscriptions now", subscriptions),
             ("deleted_jobs", "Jobs that are deleted and can be restored", deleted_jobs),
+            (
+                "projects_passed_over",
+                "Projects that keep all their files, as the collector cannot read what they need",
+                projects_passed_over,
+            ),
             ("read_only", "1 while the disk is full and nothing is written", read_only.into()),
             ("failed", "1 once nothing is written until the next start, after a fault", failed.into()),
         ];

@@ -4,8 +4,11 @@
 //! a later pass, when the grace has passed since an untouched mark, its record goes. Snapshots go before their files,
 //! because a snapshot that is there says that its files are. Bytes go last, so that a crash leaves bytes without a record,
 //! which the next pass finds, never a record without bytes.
+//!
+//! Where it cannot be read what a project needs, all its blobs stay, and the other projects go on.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
 use neptune_store::{Held, UnneededRecord, WriteError, Writes};
@@ -50,6 +53,7 @@ impl Core {
         for project in self.registry.list_projects() {
             self.collect_project(&project.key, now, &mut collected).await?;
         }
+        self.life.passed_over.store(collected.passed_over, Ordering::Relaxed);
         let grace = self.life.times.grace_micros;
         self.life.uses.lock().expect(LOCK).forget_before(Micros(now.0.saturating_sub(grace)));
         self.remove_files(now, &mut collected).await?;
@@ -76,7 +80,10 @@ impl Core {
         })
         .await?;
         // What is still there protects its files, named by a job or not.
-        let mut needed = self.read_files_held(project).await?;
+        let Some(mut needed) = self.find_files_held(project).await? else {
+            collected.passed_over += 1;
+            return Ok(());
+        };
         needed.extend(named.images);
         let blobs = self.store.read_project_blobs(project).await?;
         self.judge(blobs, &needed, now, collected, |writes, held, verdict| match verdict {

@@ -104,6 +104,7 @@ impl Core {
             removed: Removed::default(),
             freed_bytes: 0,
             kept: vec![],
+            unknown: vec![],
         })
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use neptune_store::Writes;
-use neptune_wire::life::{DeleteReceipt, Kept, KeptWhy};
+use neptune_wire::life::{DeleteReceipt, Kept, KeptWhy, Unknown};
 use neptune_wire::{Digest, Job, Micros, ProjectKey};
 
 use super::uses::Leaver;
@@ -59,13 +59,19 @@ impl Core {
         let mut wanted = Wanted { left: images, found: vec![] };
         let mut manifest = None;
         if let Some(snapshot) = job.snapshot {
-            wanted.left.extend(self.read_files_of(&[snapshot]).await?);
+            match self.find_files_of(project, snapshot).await? {
+                Some(files) => wanted.left.extend(files),
+                None => receipt.unknown.push(Unknown::Sources),
+            }
             manifest = self.let_go_of_snapshot(project, snapshot, &leaver).await?.then_some(snapshot);
         }
-        self.look_for(project, &mut wanted).await?;
+        let is_known = self.look_for(project, &mut wanted).await?;
         let mut kept = BTreeMap::from([(KeptWhy::OtherJob, wanted.found)]);
         let mut gone: Vec<Digest> = wanted.left.into_iter().collect();
-        if self.is_counted_on_unseen(project, &leaver, now) {
+        if !is_known {
+            receipt.unknown.push(Unknown::OtherJobs);
+            gone.clear();
+        } else if self.is_counted_on_unseen(project, &leaver, now) {
             kept.insert(KeptWhy::Upload, std::mem::take(&mut gone));
         }
         let gone = self.let_go_of_blobs(project, gone, &leaver, &mut kept).await?;
@@ -113,20 +119,21 @@ impl Core {
         Ok(true)
     }
 
-    /// Looks for blobs among files of the project's snapshots, then among images of its jobs.
-    async fn look_for(&self, project: &ProjectKey, wanted: &mut Wanted) -> Result<(), Refused> {
+    /// Looks for blobs among files of the project's snapshots, then among images of its jobs. Answers whether those that are
+    /// left are of none; not, where one of them cannot be read.
+    async fn look_for(&self, project: &ProjectKey, wanted: &mut Wanted) -> Result<bool, Refused> {
         for held in self.store.read_snapshots(project).await? {
             if wanted.left.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
-            self.check_running()?;
-            for file in self.read_stored_manifest(held.digest).await?.files {
-                let _ = wanted.look_at(file.digest);
+            let Some(files) = self.find_files_of(project, held.digest).await? else { return Ok(false) };
+            for file in files {
+                let _ = wanted.look_at(file);
             }
         }
         for cell in self.registry.list_cells(project) {
             if wanted.left.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             self.check_running()?;
             match self.look_at_images(&cell, &mut |digest| wanted.look_at(digest)).await {
@@ -135,7 +142,7 @@ impl Core {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether an attempt of another job may count on a file because a process before this one told it that it is there:

@@ -90,20 +90,36 @@ impl Core {
         Ok(())
     }
 
-    /// The files of all snapshots that a project holds.
-    pub(super) async fn read_files_held(&self, project: &ProjectKey) -> Result<HashSet<Digest>, Refused> {
-        let held = self.store.read_snapshots(project).await?;
-        let snapshots: Vec<Digest> = held.iter().map(|held| held.digest).collect();
-        self.read_files_of(&snapshots).await
+    /// The files of all snapshots that a project holds; `None` where those of one cannot be read.
+    pub(super) async fn find_files_held(
+        &self,
+        project: &ProjectKey,
+    ) -> Result<Option<HashSet<Digest>>, Refused> {
+        let mut all = HashSet::new();
+        for held in self.store.read_snapshots(project).await? {
+            let Some(files) = self.find_files_of(project, held.digest).await? else { return Ok(None) };
+            all.extend(files);
+        }
+        Ok(Some(all))
     }
 
-    /// The files of snapshots.
-    pub(super) async fn read_files_of(&self, snapshots: &[Digest]) -> Result<HashSet<Digest>, Refused> {
-        let mut files = HashSet::new();
-        for snapshot in snapshots {
-            self.check_running()?;
-            files.extend(self.read_stored_manifest(*snapshot).await?.files.iter().map(|file| file.digest));
+    /// The files of a snapshot; `None` where they cannot be read, which the log tells.
+    pub(super) async fn find_files_of(
+        &self,
+        project: &ProjectKey,
+        snapshot: Digest,
+    ) -> Result<Option<Vec<Digest>>, Refused> {
+        self.check_running()?;
+        match self.read_stored_manifest(snapshot).await {
+            Ok(manifest) => Ok(Some(manifest.files.iter().map(|file| file.digest).collect())),
+            Err(error) => {
+                tracing::warn!(
+                    %project, %snapshot, cause = error.cause(),
+                    "the list of a snapshot's files cannot be read, so the project's files of sources and images stay; \
+                     run a program with the same sources, which stores it again, or delete the jobs that have it"
+                );
+                Ok(None)
+            }
         }
-        Ok(files)
     }
 }

@@ -18,6 +18,7 @@ use crate::testing::*;
 use crate::{Engine, Grant, IngestEvent};
 
 mod chores;
+mod damage;
 mod races;
 
 const LATER: Micros = Micros(NOW.0 + 100 * DAY_MICROS);

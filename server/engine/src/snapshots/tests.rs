@@ -80,7 +80,9 @@ async fn bytes_that_are_gone_are_asked_for_and_stored_again() {
     assert_eq!(named().await.unwrap().missing, []);
     assert_eq!(engine.read_manifest(&grant, &job).await.unwrap(), tree(&files));
     let hex = snapshot.to_string();
-    std::fs::write(folder.path().join(&hex[..2]).join(&hex[2..4]).join(&hex), "").unwrap();
+    std::fs::write(folder.path().join(&hex[..2]).join(&hex[2..4]).join(&hex), "{\"files\":[]}").unwrap();
+    let refused = engine.read_manifest(&grant, &job).await;
+    assert!(matches!(refused, Err(Refused::Storage(_))), "{refused:?}");
     named().await.unwrap();
     assert_eq!(engine.read_manifest(&grant, &job).await.unwrap(), tree(&files));
 }
