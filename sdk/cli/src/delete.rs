@@ -46,37 +46,43 @@ pub(crate) fn run(args: &DeleteArgs, global: &Global, out: &mut Output) -> Resul
 
 fn in_words(receipt: &DeleteReceipt) -> String {
     let DeleteReceipt { job, channels, points, removed, freed_bytes, .. } = receipt;
-    let Some(until) = receipt.restorable_until_micros else {
-        let mut words = format!(
+    let mut words = match receipt.restorable_until_micros {
+        Some(until) => {
+            let until = time::moment(until);
+            format!(
+                "{job} deleted: {channels} channels with {points} points; `neptune restore {job}` brings it back until \
+                 {until}"
+            )
+        }
+        None => format!(
             "{job} removed for good: {channels} channels with {points} points, {} blobs; {} freed",
             removed.blobs,
             size::of(*freed_bytes)
-        );
-        for kept in &receipt.kept {
-            let why = match kept.why {
-                KeptWhy::OtherJob => "other jobs need them",
-                KeptWhy::OtherProject => "other projects have them, too",
-                KeptWhy::Upload => "somebody else may be about to name them; the collector looks again",
-                KeptWhy::Backup => "a backup is being made; the collector frees them later",
-            };
-            words += &format!("\n{} blobs ({}) stay: {why}", kept.blobs, size::of(kept.blob_bytes));
-        }
-        for unknown in &receipt.unknown {
-            words += match unknown {
-                Unknown::Sources => {
-                    "\nits list of sources cannot be read; the collector frees those that nobody needs"
-                }
-                Unknown::OtherJobs => {
-                    "\nwhat other jobs need cannot all be read, the server's log says why; its other blobs stay until it can"
-                }
-            };
-        }
-        return words;
+        ),
     };
-    let until = time::moment(until);
-    format!(
-        "{job} deleted: {channels} channels with {points} points; `neptune restore {job}` brings it back until {until}"
-    )
+    for kept in &receipt.kept {
+        let why = match kept.why {
+            KeptWhy::OtherJob => "other jobs need them",
+            KeptWhy::OtherProject => "other projects have them, too",
+            KeptWhy::Upload => "somebody else may be about to name them; the collector looks again",
+            KeptWhy::Backup => "a backup is being made; the collector frees them later",
+        };
+        words += &format!("\n{} blobs ({}) stay: {why}", kept.blobs, size::of(kept.blob_bytes));
+    }
+    for unknown in &receipt.unknown {
+        words += match unknown {
+            Unknown::Produced => {
+                "\nnot all of what it held can be read and was counted, the server's log says why"
+            }
+            Unknown::Sources => {
+                "\nits list of sources cannot be read; the collector frees those that nobody needs"
+            }
+            Unknown::OtherJobs => {
+                "\nwhat other jobs need cannot all be read, the server's log says why; its other blobs stay until it can"
+            }
+        };
+    }
+    words
 }
 
 #[cfg(test)]
@@ -103,5 +109,21 @@ mod tests {
                      2 blobs (20 kB) stay: other jobs need them\n\
                      its list of sources cannot be read; the collector frees those that nobody needs";
         assert_eq!(in_words(&receipt), words);
+        let receipt = DeleteReceipt {
+            restorable_until_micros: Some(neptune_wire::Micros(0)),
+            kept: vec![],
+            unknown: vec![Unknown::Produced],
+            ..receipt
+        };
+        let words = in_words(&receipt);
+        assert!(
+            words.starts_with("TRIG-1 deleted: 3 channels with 7 points; `neptune restore TRIG-1` "),
+            "{words}"
+        );
+        assert!(
+            words.ends_with(
+                "\nnot all of what it held can be read and was counted, the server's log says why"
+            )
+        );
     }
 }

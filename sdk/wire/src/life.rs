@@ -109,6 +109,9 @@ pub enum KeptWhy {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unknown {
+    /// What the job produced, or a part of it: what is not known of channels, points, charts and records counts as 0, and the
+    /// collector frees its images.
+    Produced,
     /// Which files the job's sources had: the collector frees those that nobody needs.
     Sources,
     /// What other jobs of the project need: what none of those that can be read names stays until it is known.

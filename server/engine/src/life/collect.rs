@@ -80,11 +80,15 @@ impl Core {
         })
         .await?;
         // What is still there protects its files, named by a job or not.
-        let Some(mut needed) = self.find_files_held(project).await? else {
+        let files = match &named.images {
+            Some(_) => self.find_files_held(project).await?,
+            None => None,
+        };
+        let (Some(mut needed), Some(images)) = (files, named.images) else {
             collected.passed_over += 1;
             return Ok(());
         };
-        needed.extend(named.images);
+        needed.extend(images);
         let blobs = self.store.read_project_blobs(project).await?;
         self.judge(blobs, &needed, now, collected, |writes, held, verdict| match verdict {
             Verdict::LetGo => writes.delete_project_blob(project, held),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use neptune_store::{DeletedRecord, JobRecord, ProjectRecord, Writes};
-use neptune_wire::life::{DeleteQuery, DeleteReceipt, Removed};
+use neptune_wire::life::{DeleteQuery, DeleteReceipt, Removed, Unknown};
 use neptune_wire::{Job, JobRef, JobState, Micros};
 
 use crate::engine::Core;
@@ -93,19 +93,24 @@ impl Core {
 
     /// What a receipt says of what the job has.
     pub(super) async fn begin_receipt(&self, cell: &Arc<JobCell>) -> Result<DeleteReceipt, Refused> {
-        let heads = cell.heads(self).await?;
-        let inner = heads.lock();
-        Ok(DeleteReceipt {
+        let mut receipt = DeleteReceipt {
             job: cell.id.clone(),
             restorable_until_micros: None,
-            channels: inner.channels.len() as u64,
-            points: inner.channels.iter().map(|channel| channel.count()).sum(),
-            charts: inner.charts.len() as u64,
+            channels: 0,
+            points: 0,
+            charts: 0,
             removed: Removed::default(),
             freed_bytes: 0,
             kept: vec![],
             unknown: vec![],
-        })
+        };
+        if let Some(heads) = unless_damaged(cell, &mut receipt, cell.heads(self).await)? {
+            let inner = heads.lock();
+            receipt.channels = inner.channels.len() as u64;
+            receipt.points = inner.channels.iter().map(|channel| channel.count()).sum();
+            receipt.charts = inner.charts.len() as u64;
+        }
+        Ok(receipt)
     }
 
     /// Writes what became of a job's deletion, with the count of jobs that its project shows; the caller holds `writing`.
@@ -138,6 +143,27 @@ impl Core {
         *project.record.lock().expect(LOCK) = after;
         self.registry.publish_deleted(cell, new, deleted.as_ref().map(deleted_from_record));
         Ok(())
+    }
+}
+
+/// What was read of what a job produced. Where it cannot be read, the receipt says so, and the job can be deleted all the
+/// same: that may be what it is deleted for.
+pub(super) fn unless_damaged<T>(
+    cell: &JobCell,
+    receipt: &mut DeleteReceipt,
+    read: Result<T, Refused>,
+) -> Result<Option<T>, Refused> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(damage @ Refused::Storage(_)) => {
+            let cause = damage.cause();
+            tracing::warn!(job = %cell.id, cause, "not all of a job that is deleted can be read");
+            if !receipt.unknown.contains(&Unknown::Produced) {
+                receipt.unknown.push(Unknown::Produced);
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

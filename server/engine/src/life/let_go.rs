@@ -136,10 +136,8 @@ impl Core {
                 return Ok(true);
             }
             self.check_running()?;
-            match self.look_at_images(&cell, &mut |digest| wanted.look_at(digest)).await {
-                // It was removed meanwhile, so it names nothing any more.
-                Ok(()) | Err(Refused::JobGone { .. }) => {}
-                Err(error) => return Err(error),
+            if !self.find_images(&cell, &mut |digest| wanted.look_at(digest)).await? {
+                return Ok(false);
             }
         }
         Ok(true)

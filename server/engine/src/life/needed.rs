@@ -17,27 +17,52 @@ use crate::registry::JobCell;
 const IMAGES: usize = 1_000;
 
 /// What the jobs of a project name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Named {
     pub(super) snapshots: HashSet<Digest>,
-    pub(super) images: HashSet<Digest>,
+    /// `None` where those of one job cannot be read.
+    pub(super) images: Option<HashSet<Digest>>,
 }
 
 impl Core {
     /// What all jobs of a project name.
     pub(super) async fn read_named(&self, project: &ProjectKey) -> Result<Named, Refused> {
-        let mut named = Named::default();
+        let mut named = Named { snapshots: HashSet::new(), images: Some(HashSet::new()) };
         for cell in self.registry.list_cells(project) {
             self.check_running()?;
             named.snapshots.extend(cell.job().snapshot);
-            match self.read_images_of(&cell).await {
-                Ok(images) => named.images.extend(images),
-                // It was removed meanwhile, so it names nothing any more.
-                Err(Refused::JobGone { .. }) => {}
-                Err(error) => return Err(error),
+            let Some(all) = &mut named.images else { continue };
+            let mut add = |digest| {
+                all.insert(digest);
+                ControlFlow::Continue(())
+            };
+            if !self.find_images(&cell, &mut add).await? {
+                named.images = None;
             }
         }
         Ok(named)
+    }
+
+    /// Shows the images that one of a project's jobs names; answers whether they could be read, and the log tells if not.
+    pub(super) async fn find_images(
+        &self,
+        cell: &Arc<JobCell>,
+        look_at: &mut (dyn FnMut(Digest) -> ControlFlow<()> + Send),
+    ) -> Result<bool, Refused> {
+        match self.look_at_images(cell, look_at).await {
+            // It was removed meanwhile, so it names nothing any more.
+            Ok(()) | Err(Refused::JobGone { .. }) => Ok(true),
+            Err(damage @ Refused::Storage(_)) => {
+                self.check_running()?;
+                tracing::warn!(
+                    job = %cell.id, cause = damage.cause(),
+                    "a job cannot be read, so its project's files of sources and images stay; `neptune-server check` names \
+                     what is damaged, and deleting the job lets the others go on"
+                );
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The images a job names. Memory that it takes is given back.

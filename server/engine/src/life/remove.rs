@@ -16,7 +16,7 @@ use neptune_wire::life::DeleteReceipt;
 use neptune_wire::{AttemptNumber, Digest, JobUid, Micros};
 use tokio::sync::{MutexGuard, watch};
 
-use super::delete::check_ended;
+use super::delete::{check_ended, unless_damaged};
 use crate::Refused;
 use crate::access::attempt_token;
 use crate::engine::Core;
@@ -91,13 +91,15 @@ impl Core {
         now: Micros,
     ) -> Result<DeleteReceipt, Refused> {
         let mut receipt = self.begin_receipt(cell).await?;
-        let images = self.read_images_of(cell).await?;
+        let images = self.read_images_of(cell).await;
+        let images = unless_damaged(cell, &mut receipt, images)?.unwrap_or_default();
         let job = cell.job();
         let one = self.life.removing.lock().await;
         let gone = || Refused::JobGone { job: cell.reference() };
         let begun = self.begin_removal(cell, Wish::Now { reason }, now).await?.ok_or_else(gone)?;
         self.wait_for_writers(cell).await?;
-        let measured = self.store.measure_job(&cell.uid).await?;
+        let measured = self.store.measure_job(&cell.uid).await.map_err(Refused::from);
+        let measured = unless_damaged(cell, &mut receipt, measured)?.unwrap_or_default();
         self.finish_removal(&one, &begun.removal).await?;
         drop(one);
         receipt.removed.records = measured.records;

@@ -80,3 +80,58 @@ async fn a_job_whose_manifest_is_gone_is_removed_and_leaves_its_files_to_the_col
     assert_eq!(data.files().await, 0);
     data.check().await;
 }
+
+/// What is sealed of its images is of another kind than the channel.
+async fn damage(data: &Data, seed: u8) {
+    let store = Store::open(Arc::new(data.kv.clone()), [7; 32]).await.unwrap();
+    let mut writes = neptune_store::Writes::new();
+    let state = neptune_store::ChannelState::Text(neptune_store::RowsState::default());
+    writes.put_channel_state(&uid(seed), 1, &neptune_store::ChannelStateRecord { seq: 0, state });
+    store.commit(writes).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_is_deleted_all_the_same() {
+    let data = Data::new();
+    let (engine, grant) = data.open().await;
+    let before = data.keys().await;
+    let job = ended_job(&engine, &grant, 1, &[b"a"], b"picture").await;
+    damage(&data, 1).await;
+    let (engine, grant) = data.open().await;
+    let hidden = delete(&engine, &grant, &job, false).await.unwrap();
+    assert_eq!((hidden.unknown, hidden.channels), (vec![Unknown::Produced], 0));
+    assert!(hidden.restorable_until_micros.is_some());
+    assert_eq!((listed(&engine, &grant, false).await, listed(&engine, &grant, true).await), (0, 1));
+    engine.restore_job(&grant, &job, NOW).await.unwrap();
+
+    let removed = delete(&engine, &grant, &job, true).await.unwrap();
+    assert_eq!(removed.unknown, [Unknown::Produced]);
+    // The source and its list; what it produced was counted as it went.
+    assert_eq!((removed.removed.blobs, removed.removed.records > 0), (2, true), "{removed:?}");
+    assert_eq!((listed(&engine, &grant, false).await, listed(&engine, &grant, true).await), (0, 0));
+    assert_eq!(collect_for_long(&engine, &grant, NOW).await.passed_over, 0);
+    assert_eq!(data.files().await, 0);
+    data.check().await;
+    let project = data.keys().await.len() - before.len();
+    assert_eq!(project, 1, "the project alone is left");
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_keeps_its_projects_files_and_no_others() {
+    let data = Data::new();
+    let (engine, grant) = data.open().await;
+    let damaged = ended_job(&engine, &grant, 1, &[b"a"], b"picture 1").await;
+    let beside = ended_job(&engine, &grant, 2, &[b"b"], b"picture 2").await;
+    let [here, there] = lone_files(&engine, &grant).await;
+    damage(&data, 1).await;
+    let (engine, grant) = data.open().await;
+    assert_eq!(collect_for_long(&engine, &grant, NOW).await.passed_over, 1);
+    assert!(holds(&engine, &grant, &here).await && !holds(&engine, &grant, &there).await);
+    let receipt = delete(&engine, &grant, &beside, true).await.unwrap();
+    assert_eq!((receipt.unknown, receipt.removed.blobs), (vec![Unknown::OtherJobs], 1), "the manifest");
+
+    delete(&engine, &grant, &damaged, true).await.unwrap();
+    assert_eq!(collect_for_long(&engine, &grant, LATER).await.passed_over, 0);
+    assert_eq!(data.files().await, 0);
+    data.check().await;
+}
