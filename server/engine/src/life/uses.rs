@@ -40,11 +40,18 @@ pub(crate) enum User {
 /// The latest uses.
 #[derive(Default)]
 pub(super) struct Uses {
-    latest: HashMap<(ProjectKey, Digest), UsesOfBlob>,
-    /// Every blob counts as used then: the memory for single ones was full.
-    all: Option<Use>,
+    projects: HashMap<ProjectKey, UsesOfProject>,
+    /// Blobs in all of them.
+    count: usize,
     /// Counts uses.
     last: u64,
+}
+
+#[derive(Default)]
+struct UsesOfProject {
+    latest: HashMap<Digest, UsesOfBlob>,
+    /// Every blob of the project counts as used then: the memory for single ones was full.
+    all: Option<Use>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,13 +83,13 @@ impl Uses {
     fn remember(&mut self, project: &ProjectKey, digests: &[Digest], user: User, now: Micros) {
         self.last += 1;
         let this = Use { at: now, number: self.last };
-        if self.latest.len() + digests.len() > REMEMBERED {
-            self.latest.clear();
-            self.all = Some(this);
+        if !self.make_room(project, digests, this) {
             return;
         }
+        let of_project = self.projects.entry(project.clone()).or_default();
+        let before = of_project.latest.len();
         for digest in digests {
-            let uses = self.latest.entry((project.clone(), *digest)).or_default();
+            let uses = of_project.latest.entry(*digest).or_default();
             match user {
                 User::Operator => uses.operator = Some(this),
                 User::Job(job) => {
@@ -93,15 +100,42 @@ impl Uses {
                 }
             }
         }
+        self.count += of_project.latest.len() - before;
+    }
+
+    /// Whether there is room for these. For lack of it, projects are forgotten blob by blob, the one with the most first:
+    /// all of it counts as used then.
+    fn make_room(&mut self, project: &ProjectKey, digests: &[Digest], this: Use) -> bool {
+        loop {
+            let known = self.projects.get(project).map(|uses| &uses.latest);
+            let is_new = |digest: &&Digest| known.is_none_or(|known| !known.contains_key(*digest));
+            let new = digests.iter().filter(is_new).count();
+            if self.count + new <= REMEMBERED {
+                return true;
+            }
+            let wanted = known.map_or(0, HashMap::len) + new;
+            let others = self.projects.iter().filter(|(key, _)| *key != project);
+            let most = others.max_by_key(|(_, uses)| uses.latest.len());
+            let most = most.filter(|(_, uses)| uses.latest.len() > wanted).map(|(key, _)| key.clone());
+            let is_other = most.is_some();
+            let forgotten = self.projects.entry(most.unwrap_or_else(|| project.clone())).or_default();
+            self.count -= forgotten.latest.len();
+            forgotten.latest = HashMap::new();
+            forgotten.all = Some(this);
+            if !is_other {
+                return false;
+            }
+        }
     }
 
     /// Whether somebody else may count on it.
     pub(super) fn outlasts(&self, project: &ProjectKey, digest: &Digest, leaver: &Leaver) -> bool {
         let counts = |one: &Use| one.number > leaver.looked_after || one.at >= leaver.grace_begins;
-        if self.all.as_ref().is_some_and(counts) {
+        let Some(of_project) = self.projects.get(project) else { return false };
+        if of_project.all.as_ref().is_some_and(counts) {
             return true;
         }
-        let Some(uses) = self.latest.get(&(project.clone(), *digest)) else { return false };
+        let Some(uses) = of_project.latest.get(digest) else { return false };
         let to_make_it =
             |one: &Use| one.number <= leaver.looked_after && leaver.made.is_some_and(|made| one.at <= made);
         uses.operator.as_ref().is_some_and(|one| counts(one) && !to_make_it(one))
@@ -111,11 +145,16 @@ impl Uses {
     /// Forgets what is older.
     pub(super) fn forget_before(&mut self, time: Micros) {
         let is_later = |one: &Use| one.at >= time;
-        self.latest.retain(|_, uses| {
-            uses.operator.as_ref().is_some_and(is_later)
-                || uses.jobs.iter().flatten().any(|(_, one)| is_later(one))
+        self.count = 0;
+        self.projects.retain(|_, of_project| {
+            of_project.latest.retain(|_, uses| {
+                uses.operator.as_ref().is_some_and(is_later)
+                    || uses.jobs.iter().flatten().any(|(_, one)| is_later(one))
+            });
+            of_project.all = of_project.all.filter(is_later);
+            self.count += of_project.latest.len();
+            !of_project.latest.is_empty() || of_project.all.is_some()
         });
-        self.all = self.all.filter(is_later);
     }
 }
 
@@ -230,17 +269,40 @@ mod tests {
         check(&[(User::Operator, 1), (User::Job(B), 1)], leaver(A), true);
     }
 
+    fn digest(at: usize) -> Digest {
+        Digest::from_bytes(*blake3::hash(&at.to_le_bytes()).as_bytes())
+    }
+
     #[test]
-    fn a_full_memory_counts_as_use_of_everything() {
-        let project = ProjectKey::new("TRIG").unwrap();
-        let digest = |at: usize| Digest::from_bytes(*blake3::hash(&at.to_le_bytes()).as_bytes());
-        let digests: Vec<Digest> = (0..REMEMBERED).map(digest).collect();
+    fn a_full_memory_counts_as_use_of_everything_in_the_project_that_filled_it() {
+        let (project, other) = (ProjectKey::new("TRIG").unwrap(), ProjectKey::new("OTHER").unwrap());
+        let digests: Vec<Digest> = (0..REMEMBERED - 1).map(digest).collect();
         let mut uses = Uses::default();
-        uses.remember(&project, &digests, User::Job(A), Micros(20));
-        assert!(!uses.outlasts(&project, &digest(0), &leaver(A, 50)));
+        uses.remember(&other, &[digest(0)], User::Job(A), Micros(20));
+        // What is remembered takes no more room when it is used again.
+        for _ in 0..3 {
+            uses.remember(&project, &digests, User::Job(A), Micros(20));
+            assert!(!uses.outlasts(&project, &digest(0), &leaver(A, 50)));
+        }
         uses.remember(&project, &[digest(REMEMBERED)], User::Job(A), Micros(20));
         assert!(uses.outlasts(&project, &digest(0), &leaver(A, 50)));
+        assert!(!uses.outlasts(&other, &digest(0), &leaver(A, 50)));
+        assert!(uses.outlasts(&other, &digest(0), &leaver(B, 50)), "it is still remembered");
         uses.forget_before(Micros(21));
         assert!(!uses.outlasts(&project, &digest(0), &leaver(A, 50)));
+        assert!(uses.projects.is_empty() && uses.count == 0);
+    }
+
+    #[test]
+    fn a_small_project_finds_room_where_a_large_one_took_it() {
+        let (large, small) = (ProjectKey::new("TRIG").unwrap(), ProjectKey::new("OTHER").unwrap());
+        let digests: Vec<Digest> = (0..REMEMBERED).map(digest).collect();
+        let mut uses = Uses::default();
+        uses.remember(&large, &digests, User::Job(A), Micros(20));
+        uses.remember(&small, &digests[..10], User::Job(A), Micros(20));
+        assert!(uses.outlasts(&large, &digest(20), &leaver(A, 50)));
+        assert!(!uses.outlasts(&small, &digest(0), &leaver(A, 50)));
+        assert!(uses.outlasts(&small, &digest(0), &leaver(B, 50)));
+        assert_eq!(uses.count, 10);
     }
 }
