@@ -139,9 +139,7 @@ impl Engine {
                 check_behind(&heads, behind)?;
             }
             let Parsed { frames, points, images } = read_frames(&bytes, &heads, &core.store.limits())?;
-            core.sealer.room(&heads, &core.stopping).await;
-            let room = core.lanes.room().acquire_many_owned(bytes.len() as u32).await;
-            let room = room.expect("this semaphore is never closed");
+            let room = core.room_for_request(&cell, &heads, bytes.len() as u32).await?;
             // Until the frames that name the images are there.
             let using = core.life.begin_use().await;
             let held = core.use_blobs(&using, &cell.id.project, &images, User::Job(cell.uid), now).await?;

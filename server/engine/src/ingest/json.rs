@@ -7,7 +7,7 @@ use neptune_store::Writes;
 use neptune_wire::frame::{FrameBuilder, TEXT_BYTES};
 use neptune_wire::query::{AppendPoints, Appended, JsonPoint, JsonValue};
 use neptune_wire::{ChannelKind, ChannelName, ChannelOrigin, CreateChannel, Digest, Micros, Number};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::lane::{Entry, JsonEntry};
 use crate::Refused;
@@ -54,13 +54,8 @@ impl Core {
         if frames.is_empty() {
             return Ok(Appended { points: 0, repeated: false });
         }
-        if self.store.disk().is_full() {
-            return Err(Refused::ReadOnly);
-        }
-        self.sealer.room(&heads, &self.stopping).await;
         let size_bytes = frames.iter().map(Bytes::len).sum::<usize>() as u32;
-        let room = self.lanes.room().acquire_many_owned(size_bytes).await;
-        let room = room.expect("this semaphore is never closed");
+        let room = self.room_for_request(&cell, &heads, size_bytes).await?;
         let (stored, told) = oneshot::channel();
         let lane = self.lanes.lane_of(&cell.uid);
         let (cell, heads) = (cell.clone(), heads.clone());
@@ -68,6 +63,28 @@ impl Core {
         lane.line_up(Entry::Json(entry), &self.store.limits());
         told.await.unwrap_or(Err(Refused::Busy))?;
         Ok(Appended { points: count, repeated: false })
+    }
+
+    /// Waits for room for a request's frames, but not while the disk is full or once the job is removed: a request wants an
+    /// answer, and until it has one, no other is looked at and no removal goes on.
+    pub(crate) async fn room_for_request(
+        &self,
+        cell: &JobCell,
+        heads: &JobHeads,
+        size_bytes: u32,
+    ) -> Result<OwnedSemaphorePermit, Refused> {
+        let room = async {
+            self.sealer.room(heads, &self.stopping).await;
+            cell.check_kept()?;
+            let room = self.lanes.room().acquire_many_owned(size_bytes).await;
+            Ok(room.expect("this semaphore is never closed"))
+        };
+        let mut disk = self.store.disk().follow();
+        tokio::select! {
+            biased;
+            _ = disk.wait_for(|full| *full) => Err(Refused::ReadOnly),
+            room = room => room,
+        }
     }
 
     /// Finds or creates the channels and gives every point its x, y and time.

@@ -165,11 +165,12 @@ impl Core {
             self.sealer.round_ended().await;
             return Ok(());
         };
+        // First, as a request that waits for room holds what is asked for next, and finds it so.
+        heads.make_stale();
+        self.sealer.drop_stale(&heads);
         // In the order in which a request takes them.
         let _no_request = heads.appending.lock().await;
         let _no_channel = heads.writing.lock().await;
-        heads.make_stale();
-        self.sealer.drop_stale(&heads);
         let sessions: Vec<_> = heads.lock().sessions.values().cloned().collect();
         for session in sessions {
             self.settled(&session).await?;

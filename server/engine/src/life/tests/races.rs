@@ -1,9 +1,11 @@
 //! Removals beside those who count on what is removed: restoring, reading, naming blobs.
 
+use neptune_wire::query::Appended;
 use neptune_wire::snapshot::SnapshotReceipt;
 
 use super::*;
 use crate::Access;
+use crate::heads::DIRECT;
 
 /// Writes of a removal at once before it lets go of the snapshot: the tombstone, thirteen ranges, the attempt, the rest.
 const BEFORE_SNAPSHOT: usize = 16;
@@ -248,4 +250,63 @@ async fn a_reader_whose_job_is_removed_is_told_so() {
     go.send(()).unwrap();
     let gone = reading.await.unwrap();
     assert!(matches!(gone, Err(Refused::JobGone { .. })), "{gone:?}");
+}
+
+/// A request that waits for room for its points, as there is none and will be none.
+async fn waiting_request(
+    engine: &Engine,
+    grant: &Grant,
+    job: &JobRef,
+    is_import: bool,
+) -> tokio::task::JoinHandle<Result<Appended, Refused>> {
+    let create = serde_json::json!({ "name": "loss", "kind": "numeric" });
+    engine.create_channel(grant, job, serde_json::from_value(create).unwrap(), NOW).await.unwrap();
+    let heads = engine.core.registry.find_uid(&uid(1)).unwrap().heads(&engine.core).await.unwrap();
+    engine.core.sealer.added(&heads, 0, 1 << 40);
+    drop(heads);
+    let (engine, grant, job) = (engine.clone(), grant.clone(), job.clone());
+    let request = tokio::spawn(async move {
+        if is_import {
+            let frame = numbers(DIRECT, 1, 0, &[(1.0, 0.5)]);
+            let bytes = [&(frame.len() as u32).to_le_bytes(), &frame[..]].concat();
+            return engine.import_frames(&grant, &job, "key", bytes.into(), NOW).await;
+        }
+        let point = serde_json::from_value(serde_json::json!([1, 0.5])).unwrap();
+        engine.append_points(&grant, &job, "key", [(name("loss"), vec![point])].into(), NOW).await
+    });
+    let_run().await;
+    assert!(!request.is_finished());
+    request
+}
+
+const WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_does_not_wait_for_whoever_waits_for_room() {
+    for is_import in [false, true] {
+        let data = Data::new();
+        let (engine, grant) = data.open().await;
+        let job = JobRef::Uid(created_job(&engine, &grant, 1).await.uid);
+        let request = waiting_request(&engine, &grant, &job, is_import).await;
+        let removal = tokio::time::timeout(WITHIN, delete(&engine, &grant, &job, true)).await;
+        removal.expect("the job is removed").unwrap();
+        let refused = request.await.unwrap();
+        assert!(matches!(refused, Err(Refused::JobGone { .. })), "{refused:?}");
+        assert_eq!(data.check().await.removing, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_room_is_told_of_a_full_disk() {
+    for is_import in [false, true] {
+        let data = Data::new();
+        let (engine, grant) = data.open().await;
+        let job = JobRef::Uid(created_job(&engine, &grant, 1).await.uid);
+        let request = waiting_request(&engine, &grant, &job, is_import).await;
+        data.kv.set_full(true);
+        let other = neptune_wire::CreateProject { key: "OTHER".parse().unwrap(), ..project() };
+        assert!(matches!(engine.create_project(&grant, other, NOW).await, Err(Refused::ReadOnly)));
+        let told = tokio::time::timeout(WITHIN, request).await.expect("an answer").unwrap();
+        assert!(matches!(told, Err(Refused::ReadOnly)), "{told:?}");
+    }
 }
