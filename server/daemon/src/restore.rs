@@ -4,9 +4,10 @@
 //! opens the folder then, and another restore begins anew.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,7 +56,8 @@ struct Place {
     data: PathBuf,
     /// It was not there before.
     is_new: bool,
-    /// Held, so that two do not fill one folder.
+    /// Held, so that two do not fill one folder: where the file system has locks of folders, from before the first look.
+    _folder: File,
     _mark: File,
 }
 
@@ -63,22 +65,21 @@ impl Place {
     fn begin(data: &Path) -> anyhow::Result<Place> {
         let is_new = !data.exists();
         store::create_private(data).with_context(|| format!("cannot make {}", data.display()))?;
+        let folder = File::open(data).with_context(|| format!("{}", data.display()))?;
+        let folder = lock(folder, data, data)?;
         let was_begun = data.join(store::RESTORING).exists();
-        for entry in fs::read_dir(data).with_context(|| format!("{}", data.display()))? {
-            let name = entry?.file_name();
-            // Of a restore before this one, or of the disk that is mounted here.
-            let is_begun = was_begun && ["db", "blobs", store::RESTORING].iter().any(|begun| name == *begun);
-            if !is_begun && name != "lost+found" {
-                bail!(
-                    "{} is not empty, it has {name:?}; name a folder that is, or a new one, with --data",
-                    data.display()
-                );
+        check_names(data, was_begun)?;
+        let mark = mark(data, was_begun)?;
+        if let Err(filled) = check_names(data, was_begun) {
+            // By another restore, where folders have no locks: what it made is whole.
+            if !was_begun {
+                fs::remove_file(data.join(store::RESTORING))?;
             }
+            return Err(filled);
         }
-        let mark = mark(data)?;
         remove_parts(data).with_context(|| format!("{}", data.display()))?;
         File::open(data)?.sync_all()?;
-        Ok(Place { data: data.to_path_buf(), is_new, _mark: mark })
+        Ok(Place { data: data.to_path_buf(), is_new, _folder: folder, _mark: mark })
     }
 
     /// From now on it is a data folder.
@@ -96,19 +97,60 @@ impl Place {
     }
 }
 
-fn mark(data: &Path) -> anyhow::Result<File> {
+/// Refuses a folder that holds anything but the mark, the disk that is mounted here, and what a restore before this one left.
+fn check_names(data: &Path, was_begun: bool) -> anyhow::Result<()> {
+    for entry in fs::read_dir(data).with_context(|| format!("{}", data.display()))? {
+        let name = entry?.file_name();
+        let is_begun = was_begun && (name == "db" || name == "blobs");
+        if !is_begun && name != store::RESTORING && name != "lost+found" {
+            bail!(
+                "{} is not empty, it has {name:?}; name a folder that is, or a new one, with --data",
+                data.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Makes the mark, or takes over the one of a restore that was cut off. One that goes meanwhile was of a restore that has
+/// ended: what lies in the folder is not a part any more.
+fn mark(data: &Path, was_begun: bool) -> anyhow::Result<File> {
     let path = data.join(store::RESTORING);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.with_context(|| format!("{}", path.display()))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(!was_begun).mode(0o600);
+    match options.open(&path) {
+        Ok(file) => lock(file, &path, data),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
+            bail!("{}", Busy(data))
+        }
+        Err(error) => Err(error).with_context(|| format!("{}", path.display())),
+    }
+}
+
+/// Locks a file that was opened, and makes sure that it is still the one of that path.
+fn lock(file: File, path: &Path, data: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            bail!("another restore is filling {}; wait until it is done", data.display())
+        Err(TryLockError::WouldBlock) => bail!("{}", Busy(data)),
+        // Some network file systems have no locks, or none of folders.
+        Err(TryLockError::Error(error))
+            if error.kind() != io::ErrorKind::Unsupported
+                && error.raw_os_error() != Some(Errno::EBADF as i32) =>
+        {
+            return Err(error).with_context(|| format!("{}", path.display()));
         }
-        // Some network file systems have no locks.
-        Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-            Err(error).with_context(|| format!("{}", path.display()))
-        }
-        _ => Ok(file),
+        _ => {}
+    }
+    let (held, there) = (file.metadata()?, fs::metadata(path));
+    let is_same = there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
+    if is_same { Ok(file) } else { bail!("{}", Busy(data)) }
+}
+
+/// Why this restore may not fill the folder.
+struct Busy<'a>(&'a Path);
+
+impl fmt::Display for Busy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "another restore is filling {}; wait until it is done", self.0.display())
     }
 }
 
@@ -210,4 +252,54 @@ fn inside(path: &str) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     bail!("the backup names {}, which is no path in a data folder", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        fs::read_dir(folder).unwrap().map(name).collect()
+    }
+
+    #[test]
+    fn whoever_looks_while_another_fills_the_folder_takes_nothing_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let first = Place::begin(&data).unwrap();
+        // Even before the mark is there, and when it is not any more.
+        fs::remove_file(data.join(store::RESTORING)).unwrap();
+        let refused = Place::begin(&data).err().unwrap().to_string();
+        assert!(refused.contains("another restore is filling"), "{refused}");
+        assert_eq!(names(&data), Vec::<String>::new());
+        fs::write(data.join(store::RESTORING), "").unwrap();
+        fs::create_dir(data.join("db")).unwrap();
+        first.finish().unwrap();
+        let refused = Place::begin(&data).err().unwrap().to_string();
+        assert!(refused.contains("is not empty, it has \"db\""), "{refused}");
+        assert_eq!(names(&data), ["db"]);
+    }
+
+    /// Where folders have no locks: each step of a second restore after the first has ended between it and the one before.
+    #[test]
+    fn a_mark_that_has_gone_stands_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path();
+        // It was seen, and is not there to be opened: it is not made anew.
+        assert!(mark(data, true).is_err());
+        assert_eq!(names(data), Vec::<String>::new());
+        // It was opened, and is not there any more, or is another, once it is locked.
+        let path = data.join(store::RESTORING);
+        let opened = File::create(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(lock(opened.try_clone().unwrap(), &path, data).is_err());
+        File::create(&path).unwrap();
+        assert!(lock(opened, &path, data).is_err());
+        // None was seen, and there is one.
+        assert!(mark(data, false).is_err());
+        assert_eq!(names(data), [store::RESTORING]);
+        // One that was cut off is taken over.
+        mark(data, true).unwrap();
+    }
 }
