@@ -47,42 +47,56 @@ fn socket_in(data: &Path) -> std::io::Result<(File, PathBuf)> {
     Ok((folder, path))
 }
 
-/// Answers until the server stops; one asks at a time.
-pub(crate) async fn attend(engine: Engine, data: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
-    let (_folder, path) = socket_in(&data)?;
-    // Of a server before this one: the folder is ours alone.
-    if let Err(error) = std::fs::remove_file(&path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error.into());
+/// The socket, to which one can connect from now on.
+pub(crate) struct Attendant {
+    data: PathBuf,
+    /// The path leads through its descriptor.
+    _folder: File,
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Attendant {
+    /// Makes the socket in the data folder.
+    pub(crate) fn bind(data: &Path) -> std::io::Result<Attendant> {
+        let (folder, path) = socket_in(data)?;
+        // Of a server before this one: the folder is ours alone.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        Ok(Attendant { data: data.to_path_buf(), _folder: folder, path, listener })
     }
-    let listener = UnixListener::bind(&path)?;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                // Not dropped when the server stops: a backup under way is told to end, and whoever asked hears of it.
-                if let Err(error) = answer(&engine, &data, stream, &stop).await {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "whoever asked through the data folder went away"
-                    );
+
+    /// Answers until the server stops; one asks at a time.
+    pub(crate) async fn attend(self, engine: Engine, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    // Not dropped when the server stops: a backup under way is told to end, and whoever asked hears of it.
+                    if let Err(error) = answer(&engine, &self.data, stream, &stop).await {
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "whoever asked through the data folder went away"
+                        );
+                    }
                 }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "whoever asks through the data folder has to wait");
-                tokio::select! {
-                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
-                    () = stop.cancelled() => break,
+                Err(error) => {
+                    tracing::warn!(%error, "whoever asks through the data folder has to wait");
+                    tokio::select! {
+                        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                        () = stop.cancelled() => break,
+                    }
                 }
             }
         }
+        let _ = std::fs::remove_file(&self.path);
     }
-    let _ = std::fs::remove_file(&path);
-    Ok(())
 }
 
 async fn answer(

@@ -1,7 +1,7 @@
 //! The life of a server: open, listen, tell where, tick, and end in order when asked to.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::attendant::Attendant;
 use crate::config::Config;
-use crate::{attendant, backup, store, telemetry};
+use crate::{backup, store, telemetry};
 
 /// How often the engine is told that time has passed.
 const TICK: Duration = Duration::from_secs(1);
@@ -67,7 +68,8 @@ async fn serve(config: &Config) -> anyhow::Result<Stopped> {
 
     let stop = CancellationToken::new();
     let ticking = tokio::spawn(tick(engine.clone(), stop.clone()));
-    let attending = tokio::spawn(attend(engine.clone(), config.data.clone(), stop.clone()));
+    // Bound before the server says that it is ready: whoever waits for that may ask at once.
+    let attending = tokio::spawn(attend(Attendant::bind(&config.data), engine.clone(), stop.clone()));
     let mut serving = tokio::spawn(listener.serve(face, stop.clone(), config.drain));
     if let Some(file) = &config.port_file {
         write_whole(file, &format!("{url}\n")).with_context(|| format!("{}", file.display()))?;
@@ -169,10 +171,13 @@ async fn tick(engine: Engine, stop: CancellationToken) {
 }
 
 /// Answers whoever may open the data folder; the server works without it.
-async fn attend(engine: Engine, data: PathBuf, stop: CancellationToken) {
-    if let Err(error) = attendant::attend(engine, data, stop).await {
-        let error = format!("{error:#}");
-        tracing::warn!(error, "no backup can be made while the server runs: the data folder takes no socket");
+async fn attend(bound: std::io::Result<Attendant>, engine: Engine, stop: CancellationToken) {
+    match bound {
+        Ok(attendant) => attendant.attend(engine, stop).await,
+        Err(error) => tracing::warn!(
+            %error,
+            "no backup can be made while the server runs: the data folder takes no socket"
+        ),
     }
 }
 
