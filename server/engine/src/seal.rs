@@ -101,6 +101,10 @@ impl Core {
                 }
                 if let Err(error) = self.seal_job(&heads).await {
                     tracing::warn!(job = %heads.uid, %error, "points could not be sealed yet; their frames stay");
+                    if self.store.disk().has_failed() {
+                        // Whoever waits for room waits in vain until the next start.
+                        self.sealer.fail();
+                    }
                     tokio::time::sleep(RETRY).await;
                 }
             }

@@ -53,6 +53,8 @@ pub(crate) enum Trouble {
     UnknownLost,
     /// Not written, and the same batch never will be.
     TooLarge,
+    /// The disk fails: nothing is written any more.
+    Fails,
     /// The process dies before or after this commit: it never answers, and nothing is written any more.
     DiesBefore,
     DiesAfter,
@@ -166,6 +168,7 @@ impl Kv for TroubledKv {
             Trouble::TooLarge => {
                 Err(CommitError::TooLarge(TooLarge { what: "batch", size: 2, limit: 1, unit: "bytes" }))
             }
+            Trouble::Fails => Err(CommitError::Failed("a broken disk".into())),
             Trouble::UnknownWritten => {
                 self.kv.commit(batch).await?;
                 Err(CommitError::Unknown("written".into()))
@@ -200,6 +203,7 @@ impl Kv for TroubledKv {
                 self.die();
             }
             Trouble::Busy | Trouble::UnknownLost => return Err(CommitError::Unknown("lost".into())),
+            Trouble::Fails => return Err(CommitError::Failed("a broken disk".into())),
             Trouble::None | Trouble::UnknownWritten | Trouble::TooLarge | Trouble::Waits => {}
         }
         self.dead_stop().await;

@@ -76,6 +76,9 @@ impl Core {
         let room = async {
             self.sealer.room(heads, &self.stopping).await;
             cell.check_kept()?;
+            if self.has_failed() {
+                return Err(Refused::Failed);
+            }
             let room = self.lanes.room().acquire_many_owned(size_bytes).await;
             Ok(room.expect("this semaphore is never closed"))
         };

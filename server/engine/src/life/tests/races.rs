@@ -4,8 +4,8 @@ use neptune_wire::query::Appended;
 use neptune_wire::snapshot::SnapshotReceipt;
 
 use super::*;
-use crate::Access;
 use crate::heads::DIRECT;
+use crate::{Access, ImportFrames};
 
 /// Writes of a removal at once before it lets go of the snapshot: the tombstone, thirteen ranges, the attempt, the rest.
 const BEFORE_SNAPSHOT: usize = 16;
@@ -259,24 +259,34 @@ async fn waiting_request(
     job: &JobRef,
     is_import: bool,
 ) -> tokio::task::JoinHandle<Result<Appended, Refused>> {
+    let request = request_without_room(engine, grant, job, is_import).await;
+    let_run().await;
+    assert!(!request.is_finished());
+    request
+}
+
+async fn request_without_room(
+    engine: &Engine,
+    grant: &Grant,
+    job: &JobRef,
+    is_import: bool,
+) -> tokio::task::JoinHandle<Result<Appended, Refused>> {
     let create = serde_json::json!({ "name": "loss", "kind": "numeric" });
     engine.create_channel(grant, job, serde_json::from_value(create).unwrap(), NOW).await.unwrap();
     let heads = engine.core.registry.find_uid(&uid(1)).unwrap().heads(&engine.core).await.unwrap();
     engine.core.sealer.added(&heads, 0, 1 << 40);
     drop(heads);
     let (engine, grant, job) = (engine.clone(), grant.clone(), job.clone());
-    let request = tokio::spawn(async move {
+    tokio::spawn(async move {
         if is_import {
             let frame = numbers(DIRECT, 1, 0, &[(1.0, 0.5)]);
             let bytes = [&(frame.len() as u32).to_le_bytes(), &frame[..]].concat();
-            return engine.import_frames(&grant, &job, "key", bytes.into(), NOW).await;
+            let import = ImportFrames { key: "key", behind: None, bytes: bytes.into() };
+            return engine.import_frames(&grant, &job, import, NOW).await;
         }
         let point = serde_json::from_value(serde_json::json!([1, 0.5])).unwrap();
         engine.append_points(&grant, &job, "key", [(name("loss"), vec![point])].into(), NOW).await
-    });
-    let_run().await;
-    assert!(!request.is_finished());
-    request
+    })
 }
 
 const WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
@@ -308,5 +318,22 @@ async fn whoever_waits_for_room_is_told_of_a_full_disk() {
         assert!(matches!(engine.create_project(&grant, other, NOW).await, Err(Refused::ReadOnly)));
         let told = tokio::time::timeout(WITHIN, request).await.expect("an answer").unwrap();
         assert!(matches!(told, Err(Refused::ReadOnly)), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_room_is_told_of_a_disk_that_failed() {
+    for is_import in [false, true] {
+        let data = Data::new();
+        let (engine, grant) = data.open().await;
+        let job = JobRef::Uid(created_job(&engine, &grant, 1).await.uid);
+        let point = serde_json::from_value(serde_json::json!([1, 0.5])).unwrap();
+        let points = [(name("open"), vec![point])].into();
+        engine.append_points(&grant, &job, "before", points, NOW).await.unwrap();
+        // The channel is made; the round that would make room fails.
+        data.kv.script([Trouble::None, Trouble::Fails]);
+        let request = request_without_room(&engine, &grant, &job, is_import).await;
+        let told = tokio::time::timeout(WITHIN, request).await.expect("an answer").unwrap();
+        assert!(matches!(told, Err(Refused::Failed)), "{told:?}");
     }
 }
