@@ -23,7 +23,7 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<ExitCode> {
             // Whoever reads no further is still answered by the exit status.
             let _ = say(&format!("{damage}\n"));
         };
-        let checked = store.check(&blobs, &mut tell).await?;
+        let checked = store.check(&blobs, &mut tell).await;
         let verdict = if damaged == 0 { "all as written".to_owned() } else { format!("{damaged} damaged") };
         let _ = say(&summary(&checked, &verdict));
         Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use neptune_store::kv::ReadError;
 use neptune_store::{ChannelState, ChannelStateRecord, SealRecord, StoreError, WriteError, Writes};
+use neptune_wire::JobUid;
 
 pub(crate) use self::due::{Open, Sealer};
 use self::numeric::Task;
@@ -38,14 +39,36 @@ const SINGLE_FRAMES: u64 = 512;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Core {
+    /// Jobs that have frames, and those of which the disk does not say: one damaged place ends a list, but each job is found
+    /// by itself.
+    pub(crate) async fn list_jobs_with_frames(&self) -> Vec<JobUid> {
+        let error = match self.store.list_jobs_with_frames().await {
+            Ok(jobs) => return jobs,
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "frames cannot be listed; each job is looked at");
+        let mut jobs = Vec::new();
+        for project in self.registry.list_projects() {
+            for cell in self.registry.list_cells(&project.key) {
+                if *self.stopping.borrow() {
+                    return jobs;
+                }
+                if !matches!(self.store.has_frames(&cell.uid).await, Ok(false)) {
+                    jobs.push(cell.uid);
+                }
+            }
+        }
+        jobs
+    }
+
     /// Seals what the last life of the server left open, one job after the other, so that memory holds one of them. Answers
     /// whether all of it was read: a job that cannot be is not in the way of the others.
-    async fn seal_leftovers(&self) -> Result<bool, StoreError> {
+    async fn seal_leftovers(&self) -> bool {
         let mut all = true;
-        for uid in self.store.list_jobs_with_frames().await? {
+        for uid in self.list_jobs_with_frames().await {
             let Some(cell) = self.registry.find_uid(&uid) else { continue };
             if *self.stopping.borrow() {
-                return Ok(false);
+                return false;
             }
             match self.seal_leftover(&cell).await {
                 // It is being removed.
@@ -56,7 +79,7 @@ impl Core {
                 }
             }
         }
-        Ok(all)
+        all
     }
 
     async fn seal_leftover(&self, cell: &Arc<JobCell>) -> Result<(), Refused> {
@@ -85,10 +108,7 @@ impl Core {
     async fn seal_due(self: Arc<Self>) {
         let ended = Ended(&self);
         let mut stopping = self.stopping.subscribe();
-        let leftovers = self.seal_leftovers().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "frames from before the start could not be sealed yet");
-            false
-        });
+        let leftovers = self.seal_leftovers().await;
         self.registry.table.leftovers.send_replace(Some(leftovers));
         loop {
             tokio::select! {

@@ -1,8 +1,8 @@
 //! Checks all that a store holds, by reading all of it: keys, records, frames and their numbers, what is sealed against
 //! the states that count it, blobs and what names them. Changes nothing.
 //!
-//! What is damaged is told and passed over, so that one finding does not hide the next. Only a backend that cannot be
-//! read ends a check. Memory: the numbers of one job's sessions, 100 bytes a sealed channel, some 40 bytes a job and a blob.
+//! What is damaged is told and passed over, so that one finding does not hide the next. A family of keys that the backend
+//! cannot read on is told of, too, and what is compared with it is left out. Memory: the numbers of one job's sessions, 100 bytes a sealed channel, some 40 bytes a job and a blob.
 
 mod blobs;
 mod damage;
@@ -14,7 +14,7 @@ use std::str;
 
 use neptune_kv::{Family, Key, KeyRange, Scan};
 use neptune_wire::frame::{self, Block};
-use neptune_wire::{JobUid, SessionId};
+use neptune_wire::{Digest, JobUid, SessionId};
 
 use self::blobs::BlobCheck;
 pub use self::damage::Damage;
@@ -62,15 +62,7 @@ pub struct Checked {
 
 impl Store {
     /// Reads everything and tells what is damaged.
-    ///
-    /// # Errors
-    ///
-    /// When the backend cannot be read; what was found until then has been told.
-    pub async fn check(
-        &self,
-        blobs: &Blobs,
-        tell: &mut (dyn FnMut(Damage) + Send),
-    ) -> Result<Checked, StoreError> {
+    pub async fn check(&self, blobs: &Blobs, tell: &mut (dyn FnMut(Damage) + Send)) -> Checked {
         let checked = Checked::default();
         let mut check = Check {
             store: self,
@@ -82,16 +74,21 @@ impl Store {
             sheets: SheetCheck::default(),
             blobs: BlobCheck::default(),
             removing: BTreeSet::new(),
+            knows_state: true,
         };
         // What names an image is read after what says who holds it.
-        check.read_family(Family::State).await?;
-        check.blobs.compare_snapshots(blobs, &check.removing, check.tell).await;
-        check.read_family(Family::Log).await?;
-        check.read_family(Family::Bulk).await?;
-        check.sealed.end(check.tell);
-        check.sheets.end(check.tell);
+        check.knows_state = check.read_or_tell(Family::State).await;
+        if check.knows_state {
+            check.blobs.compare_snapshots(blobs, &check.removing, check.tell).await;
+        }
+        check.read_or_tell(Family::Log).await;
+        let is_all_there = check.read_or_tell(Family::Bulk).await;
+        if check.knows_state && is_all_there {
+            check.sealed.end(check.tell);
+            check.sheets.end(check.tell);
+        }
         check.blobs.read_bytes(blobs, &mut check.checked, check.tell).await;
-        Ok(check.checked)
+        check.checked
     }
 }
 
@@ -108,9 +105,17 @@ struct Check<'a> {
     blobs: BlobCheck,
     /// Jobs of which any part may be gone. Their deletions are in the control shard, which sorts before all they produced.
     removing: BTreeSet<JobUid>,
+    /// All of the state was read, with which the rest is compared.
+    knows_state: bool,
 }
 
 impl Check<'_> {
+    /// Whether all of a family could be read.
+    async fn read_or_tell(&mut self, family: Family) -> bool {
+        let read = self.read_family(family).await;
+        read.map_err(|source| (self.tell)(Damage::Unreadable { family, source })).is_ok()
+    }
+
     async fn read_family(&mut self, family: Family) -> Result<(), StoreError> {
         let mut next = Some(KeyRange::all(family));
         while let Some(range) = next {
@@ -278,7 +283,7 @@ impl Check<'_> {
         self.checked.points += frame.blocks.iter().map(points).sum::<u64>();
         for (_, block) in &frame.blocks {
             if let Block::Images(images) = block {
-                images.entries().for_each(|image| self.blobs.compare_image(job, image.digest, self.tell));
+                images.entries().for_each(|image| self.compare_image(job, image.digest));
             }
         }
         let (_, sessions) = self.log.get_or_insert_with(|| (job, BTreeMap::new()));
@@ -300,13 +305,19 @@ impl Check<'_> {
             return;
         }
         if let Ok(sheet) = Sheet::<ImageRow>::decode(first, value) {
-            sheet.rows.iter().for_each(|row| self.blobs.compare_image(job, row.digest, self.tell));
+            sheet.rows.iter().for_each(|row| self.compare_image(job, row.digest));
+        }
+    }
+
+    fn compare_image(&mut self, job: JobUid, digest: Digest) {
+        if self.knows_state {
+            self.blobs.compare_image(job, digest, self.tell);
         }
     }
 
     /// Compares the numbers of a log's frames with the marks that were written beside them.
     async fn end_log(&mut self) -> Result<(), StoreError> {
-        let Some((job, sessions)) = self.log.take() else { return Ok(()) };
+        let Some((job, sessions)) = self.log.take().filter(|_| self.knows_state) else { return Ok(()) };
         for (session, number) in sessions {
             let record = self.store.find::<SessionRecord>(&StoreKey::Session { job, session }).await;
             let mark = match record {

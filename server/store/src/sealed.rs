@@ -133,6 +133,15 @@ impl Store {
         }
     }
 
+    /// Whether a job's frame log is not empty.
+    ///
+    /// # Errors
+    ///
+    /// What hinders the store.
+    pub async fn has_frames(&self, job: &JobUid) -> Result<bool, StoreError> {
+        self.has_any(Tag::Frame.job_range(job)).await
+    }
+
     /// The chunks of some blocks of a channel: `counts[i]` points of block `first + i` are wanted. One scan.
     ///
     /// # Errors

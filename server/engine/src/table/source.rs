@@ -89,15 +89,8 @@ impl Core {
             }
         }
         if !*through {
-            match self.read_leftovers().await {
-                Ok(()) => *through = true,
-                Err(error) => {
-                    tracing::error!(
-                        %error,
-                        "frames from before the start cannot be listed; lists of jobs lack their points until they can"
-                    );
-                }
-            }
+            self.read_leftovers().await;
+            *through = true;
         }
         let lacking = table.count_unread();
         if let Some((job, error)) = fault {
@@ -132,14 +125,14 @@ impl Core {
 
     /// What was not sealed is known by the heads. The sealer has them in memory one after the other; what it has not gone
     /// through is read here.
-    async fn read_leftovers(&self) -> Result<(), Refused> {
+    async fn read_leftovers(&self) {
         let mut leftovers = self.registry.table.leftovers.subscribe();
         let gone_through =
             leftovers.wait_for(|leftovers| leftovers.is_some()).await.is_ok_and(|all| *all == Some(true));
         if gone_through {
-            return Ok(());
+            return;
         }
-        for uid in self.store.list_jobs_with_frames().await? {
+        for uid in self.list_jobs_with_frames().await {
             let Some(cell) = self.registry.find_uid(&uid) else { continue };
             if let Err(error) = self.tell_metrics(&cell).await {
                 tracing::error!(
@@ -149,6 +142,5 @@ impl Core {
                 self.registry.table.note_unread(&cell);
             }
         }
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What a check tells: each kind of damage, and where it is.
 
-use neptune_kv::Key;
+use neptune_kv::{Family, Key};
 use neptune_wire::frame::FrameError;
 use neptune_wire::{Digest, JobUid, ProjectKey, SessionId};
 
@@ -10,6 +10,7 @@ use crate::key::UnknownKey;
 use crate::pyramid::PageError;
 use crate::record::RecordError;
 use crate::sheet::SheetError;
+use crate::store::StoreError;
 
 /// Something that is not as it was written.
 #[derive(Debug, thiserror::Error)]
@@ -185,6 +186,17 @@ pub enum Damage {
         /// What the disk said.
         source: BlobError,
     },
+    /// From some key on the backend cannot read a family.
+    #[error(
+        "{}; what comes behind it in that family was not looked at, nor compared with anything",
+        in_full(source)
+    )]
+    Unreadable {
+        /// Which.
+        family: Family,
+        /// What the backend said.
+        source: StoreError,
+    },
     /// A blob that cannot be read.
     #[error("blob {digest} cannot be read: {source}")]
     UnreadableBlob {
@@ -193,4 +205,10 @@ pub enum Damage {
         /// What the disk said.
         source: BlobError,
     },
+}
+
+/// An error and what is behind it.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

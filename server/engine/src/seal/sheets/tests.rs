@@ -260,7 +260,7 @@ impl World {
         }
         let mut damage = Vec::new();
         let mut tell = |found: Damage| damage.push(found.to_string());
-        store.check(self.engine.blobs(), &mut tell).await.unwrap();
+        store.check(self.engine.blobs(), &mut tell).await;
         // No blob is there, and marks stand for no frame.
         assert!(damage.is_empty(), "{damage:#?}");
     }
@@ -346,7 +346,7 @@ async fn slow_channels_have_few_sheets() {
         world.seal().await;
     }
     let mut told = 0;
-    let checked = world.engine.store().check(world.engine.blobs(), &mut |_| told += 1).await.unwrap();
+    let checked = world.engine.store().check(world.engine.blobs(), &mut |_| told += 1).await;
     assert_eq!((checked.sheets, checked.frames, told), (1, 0, 0));
     assert_eq!(world.all().await.notes.len(), 300);
 }
@@ -359,9 +359,8 @@ async fn frames_whose_clearing_failed_are_cleared_by_the_next_round() {
     }
     world.kv.script([Trouble::None, Trouble::None, Trouble::UnknownLost]);
     world.engine.core.seal_job(&world.heads).await.unwrap_err();
-    let frames = async |world: &World| {
-        world.engine.store().check(world.engine.blobs(), &mut |_| ()).await.unwrap().frames
-    };
+    let frames =
+        async |world: &World| world.engine.store().check(world.engine.blobs(), &mut |_| ()).await.frames;
     assert_eq!(frames(&world).await, 600);
     world.seal().await;
     assert_eq!(frames(&world).await, 0);

@@ -369,6 +369,25 @@ async fn an_unreadable_job_is_read_once_it_can_be() {
     }
 }
 
+/// Frames that cannot be read end a list of all frames, and hide no other job's.
+#[tokio::test(start_paused = true)]
+async fn unreadable_frames_hide_no_other_jobs() {
+    let mut world = World::new().await;
+    for job in 1..=JOBS {
+        world.send(job, &[f64::from(job)]).await;
+    }
+    world.kv.die();
+    world.kv = world.kv.reborn();
+    world.kv.set_unreadable(Some(uid(3)));
+    world.engine = engine_over(world.kv.clone()).await;
+    world.grant = everything(&world.engine).await;
+    assert_eq!(world.counts().await, [Some(1), Some(1), None, Some(1), Some(1)]);
+    assert_eq!(world.engine.stats().jobs_without_metrics, 1);
+    world.kv.set_unreadable(None);
+    assert_eq!(world.engine.core.read_unread(&mut true).await, 0);
+    world.check().await;
+}
+
 /// Heads that were loaded and are let go of again during the fill leave their metrics behind.
 #[tokio::test(start_paused = true)]
 async fn heads_that_go_leave_their_metrics() {
