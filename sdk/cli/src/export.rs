@@ -69,9 +69,10 @@ struct LeftOut {
 
 pub(crate) fn run(args: &ExportArgs, global: &Global, out: &mut Output) -> Result<(), CliError> {
     let server = target::connect(global)?;
+    let listed = server.wait(list(server.rest(), &args.what))?;
     let mut parcel = Parcel::create(&args.to)?;
     let bar = bar("exporting");
-    let exported = server.wait(export(server.rest(), &args.what, &mut parcel, &bar));
+    let exported = server.wait(export(server.rest(), listed, &mut parcel, &bar));
     bar.finish_and_clear();
     let (jobs, left_out) = exported?;
     let (files, bytes) = parcel.finish()?;
@@ -101,29 +102,46 @@ pub(crate) fn bar(what: &'static str) -> ProgressBar {
     }
 }
 
+/// What there is to be exported, looked at before anything is written.
+struct Listed {
+    project: ImportProject,
+    jobs: Vec<Job>,
+    deleted: u64,
+}
+
+async fn list(rest: &Rest, what: &What) -> Result<Listed, CliError> {
+    let (key, jobs, deleted) = match what {
+        What::Project(key) => (key.clone(), list_jobs(rest, key).await?, count_deleted(rest, key).await?),
+        What::Job(job) => {
+            let job = rest.read_job(job).await?;
+            if job.deleted.is_some() {
+                let id = &job.id;
+                return Err(CliError::refused(format_args!(
+                    "{id} is deleted; `neptune restore {id}` brings it back, then export it"
+                )));
+            }
+            (job.project.clone(), vec![job], 0)
+        }
+    };
+    let retention = rest.read_retention(&key).await?;
+    Ok(Listed {
+        project: ImportProject { project: rest.read_project(&key).await?, retention },
+        jobs,
+        deleted,
+    })
+}
+
 async fn export(
     rest: &Rest,
-    what: &What,
+    listed: Listed,
     parcel: &mut Parcel,
     bar: &ProgressBar,
 ) -> Result<(u64, LeftOut), CliError> {
-    let mut left_out = LeftOut::default();
-    let (project, jobs) = match what {
-        What::Project(key) => {
-            left_out.deleted = count_deleted(rest, key).await?;
-            (key.clone(), list_jobs(rest, key).await?)
-        }
-        What::Job(job) => {
-            let job = rest.read_job(job).await?;
-            (job.project.clone(), vec![job])
-        }
-    };
-    let retention = rest.read_retention(&project).await?;
-    let import = ImportProject { project: rest.read_project(&project).await?, retention };
-    parcel.write_json(PROJECT, &import)?;
-    bar.set_length(jobs.len() as u64);
+    let mut left_out = LeftOut { deleted: listed.deleted, ..LeftOut::default() };
+    parcel.write_json(PROJECT, &listed.project)?;
+    bar.set_length(listed.jobs.len() as u64);
     let mut count = 0;
-    for job in jobs {
+    for job in listed.jobs {
         let (id, this) = (job.id.to_string(), JobRef::Uid(job.uid));
         bar.set_message(id.clone());
         match job::export(rest, job, parcel).await {
