@@ -36,10 +36,9 @@ impl Target {
     ///
     /// When anything else lies in it; then nothing in it was changed, but for the lock in one that holds a backup.
     pub(super) fn claim(data: &Path, folder: &Path, store: &str) -> anyhow::Result<Target> {
+        check_outside(data, folder)?;
         let wide_mode = make_private(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        if folder.canonicalize()?.starts_with(data.canonicalize()?) {
-            bail!("{} lies in the data folder; name a folder outside of it", folder.display());
-        }
+        check_outside(data, folder)?;
         check_names(folder)?;
         let lock = lock(folder)?;
         check_store(folder, store)?;
@@ -69,6 +68,16 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// Refuses a folder in the data folder, or one that would be made there.
+fn check_outside(data: &Path, folder: &Path) -> anyhow::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let there = folder.ancestors().find(|above| above.exists()).unwrap_or(&folder);
+    if there.canonicalize()?.starts_with(data.canonicalize()?) {
+        bail!("{} lies in the data folder; name a folder outside of it", folder.display());
+    }
+    Ok(())
 }
 
 /// Makes the folder and those above it that are missing; answers the mode of one that was there and lets others in.
