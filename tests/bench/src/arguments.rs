@@ -11,7 +11,7 @@ use crate::rows::Load;
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
     /// Only these rows, by number; all when absent, none when absent and peers are asked for.
-    rows: Vec<u32>,
+    pub(crate) rows: Vec<u32>,
     /// Compares with these peers, installed from PyPI; with all when none is named.
     #[arg(long, num_args = 0.., value_name = "NAME", value_enum)]
     peer: Option<Vec<Peer>>,
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     full: bool,
     /// Measures each row so many times; the median counts.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
     /// Also writes the figures as JSON to this file.
     #[arg(long, value_name = "FILE")]

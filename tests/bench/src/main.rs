@@ -20,7 +20,7 @@ mod swarm;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use arguments::Arguments;
 use report::{Earlier, Report, merge};
@@ -40,6 +40,10 @@ fn main() -> ExitCode {
 /// Measures and prints; answers whether everything that was asked for could be measured.
 fn run(arguments: &Arguments) -> Result<bool> {
     let earlier = arguments.against.as_deref().map(Earlier::read).transpose()?;
+    if let Some(row) = arguments.rows.iter().find(|row| rows::ALL.iter().all(|(known, _)| known != *row)) {
+        let known: Vec<String> = rows::ALL.iter().map(|(row, _)| row.to_string()).collect();
+        bail!("there is no row {row} to measure; the rows are {}", known.join(", "));
+    }
     let mut report = Report::begin();
     let mut world = World::new(arguments.load());
     for (number, measure) in rows::ALL {
@@ -49,7 +53,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let row = format!("row {number}");
         eprintln!("{row} …");
         report.note_conditions(&row, disk::measure()?);
-        let runs: Result<Vec<_>> = (0..arguments.repeat.max(1)).map(|_| measure(&mut world)).collect();
+        let runs: Result<Vec<_>> = (0..arguments.repeat).map(|_| measure(&mut world)).collect();
         match runs {
             Ok(runs) => report.extend(merge(runs)),
             Err(error) => report.fail(&row, &error),
