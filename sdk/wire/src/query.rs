@@ -305,7 +305,10 @@ pub struct JsonPoint {
 
 /// A y in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "must be a number, one of the texts \"NaN\", \"Infinity\", \"-Infinity\" (JSON has no such numbers; some writers make null of them), or any other text"
+)]
 pub enum JsonValue {
     /// A number, or a number text.
     Number(Number),

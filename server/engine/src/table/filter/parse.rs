@@ -320,7 +320,7 @@ impl Parser {
         self.peek();
         let at = self.column();
         let word: String =
-            self.chars[self.at..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
+            self.chars[self.at..].iter().take_while(|c| c.is_alphanumeric() || **c == '_').collect();
         if word.is_empty() {
             return Err(self.expected(&format!("a column: {KINDS}, or one of {}", fields())));
         }

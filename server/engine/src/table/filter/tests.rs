@@ -138,7 +138,7 @@ fn errors_point_at_the_character() {
     check(
         "größe = 1",
         expect![[
-            r#"error: column 1: no column "gr"; expected metric.NAME, param.NAME, property.NAME, or one of id, uid, project, name, description, state, reason, host, tag, created, started, ended, duration, attempt, exit_code, dropped_points"#
+            r#"error: column 1: no column "größe"; expected metric.NAME, param.NAME, property.NAME, or one of id, uid, project, name, description, state, reason, host, tag, created, started, ended, duration, attempt, exit_code, dropped_points"#
         ]],
     );
     check(
