@@ -427,11 +427,19 @@ impl Kv for Unreadable {
 #[tokio::test]
 async fn a_family_that_cannot_be_read_hides_no_other() {
     for (families, told) in [
-        (vec![Family::State], expect!["stored data of family State is damaged: a damaged block; what comes behind it in that family was not looked at, nor compared with anything"]),
-        (vec![Family::Log, Family::Bulk], expect![[r#"
+        (
+            vec![Family::State],
+            expect![
+                "stored data of family State is damaged: a damaged block; what comes behind it in that family was not looked at, nor compared with anything"
+            ],
+        ),
+        (
+            vec![Family::Log, Family::Bulk],
+            expect![[r#"
             stored data of family Log is damaged: a damaged block; what comes behind it in that family was not looked at, nor compared with anything
             stored data of family Bulk is damaged: a damaged block; what comes behind it in that family was not looked at, nor compared with anything
-            blob df19b1f105ff929191ce49d0bbfdc5b4edc2a71a40f502dc955359eb33649e24 is missing"#]]),
+            blob df19b1f105ff929191ce49d0bbfdc5b4edc2a71a40f502dc955359eb33649e24 is missing"#]],
+        ),
     ] {
         let world = sealed_world().await;
         world.blobs.delete(&digest_from_bytes(b"bytes")).await.unwrap();

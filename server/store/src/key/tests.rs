@@ -1,3 +1,5 @@
+//! Keys are read as they were written, sort as they should, and each kind has a tag of its own.
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;
