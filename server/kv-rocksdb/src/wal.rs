@@ -114,8 +114,10 @@ fn end_of_log(log: &[u8]) -> End {
 }
 
 fn begins_record(log: &[u8], offset: usize) -> bool {
+    // No piece begins in the last bytes of a block; what is found from there is the next block's, whatever its kind.
+    let has_room = BLOCK_BYTES - offset % BLOCK_BYTES >= HEAD_BYTES;
     // The kind is looked at first, since the checksum of every place would take too long.
-    matches!(log.get(offset + 6), Some(&(WHOLE | FIRST))) && Piece::at(log, offset).is_some()
+    has_room && matches!(log.get(offset + 6), Some(&(WHOLE | FIRST))) && Piece::at(log, offset).is_some()
 }
 
 /// A piece whose checksum is right.
@@ -218,6 +220,17 @@ mod tests {
             assert_eq!(end_of_log(&log), End::Torn(begin), "page {page}");
             log.resize(end + 10_000, 0);
             assert_eq!(end_of_log(&log), End::Torn(begin), "page {page}, zeros after");
+        }
+    }
+
+    /// The last bytes of a block, in which no piece begins, are followed by the checksum of the next block's, which may look
+    /// like the kind of a record.
+    #[test]
+    fn the_end_of_a_block_begins_no_record() {
+        for length in 40_000..41_000 {
+            let (mut log, _) = log(&[length]);
+            log[10] ^= 0x10;
+            assert_eq!(end_of_log(&log), End::Torn(0), "{length} bytes");
         }
     }
 
